@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Lint, format, types, import contract, size limits, lock file. Prints what is wrong; exit code 0 when nothing is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ruff check lib jobs tests
+ruff format --check lib jobs tests
+mypy
+lint-imports
+python .ci/limits.py
+# The lock answers to pyproject.toml: compiling with it as the starting point must leave it as it is.
+fresh=$(mktemp)
+trap 'rm -f "$fresh"' EXIT
+cp requirements.lock "$fresh"
+uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --quiet -o "$fresh"
+cmp --silent requirements.lock "$fresh" || { echo "requirements.lock does not answer to pyproject.toml; run make lock" >&2; exit 1; }

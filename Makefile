@@ -1,0 +1,65 @@
+# make help lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ROOT := $(CURDIR)
+export PATH := $(ROOT)/.venv/bin:$(PATH)
+# Without these, spark-submit takes the system's python and fails.
+export PYSPARK_PYTHON := $(ROOT)/.venv/bin/python
+export PYSPARK_DRIVER_PYTHON := $(ROOT)/.venv/bin/python
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+# A shell's PYTHONPATH or Spark home would win over the locked environment.
+unexport PYTHONPATH
+unexport SPARK_HOME
+
+AS_OF ?= 2017-11-06
+SETTINGS ?= conf/demo.toml
+WAREHOUSE ?= warehouse
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## Environment, Java and jars (the other targets call it)
+	@bash .ci/setup.sh
+
+demo: setup ## The whole pipeline on a year of a real shop; report/index.html at the end
+	@bash jobs/run_all.sh $(SETTINGS) $(AS_OF) --warehouse $(WAREHOUSE)
+	@printf '\nTables:  %s/ (silver, feature, gold, ops)\nReport:  report/index.html (open it in a browser)\nSQL:     make sql\n' "$(WAREHOUSE)"
+
+simulated: setup ## The same pipeline on the seeded generator (every event type), into warehouse-simulated
+	@bash jobs/run_all.sh conf/simulated.toml $(AS_OF)
+
+movielens: setup ## The same pipeline on MovieLens-100k through a settings file alone, into warehouse-movielens
+	@bash .ci/movielens.sh
+	@bash jobs/run_all.sh conf/movielens.toml 1998-03-09
+
+evaluate: setup ## The full evaluation table over five training seeds
+	@bash jobs/run_seeds.sh $(SETTINGS) $(AS_OF) 5 --warehouse $(WAREHOUSE)
+
+sql: setup ## Spark SQL with every table and view registered
+	@test -f $(WAREHOUSE)/views.sql || { echo "no $(WAREHOUSE)/views.sql; run make demo first" >&2; exit 1; }
+	@spark-sql --properties-file conf/spark/local.conf --load-spark-defaults --conf spark.sql.catalogImplementation=in-memory -i $(WAREHOUSE)/views.sql $(ARGS)
+
+check: setup ## Lint, types, import contract, lock file
+	@bash .ci/check.sh
+
+test: setup check ## Set-up, checks, unit and integration tests (under 20 minutes)
+	@pytest tests -m 'not slow and not gpu'
+
+test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
+	@pytest tests -m 'slow' --timeout 2400
+
+gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
+	@bash .ci/rapids.sh
+	@pytest tests/integration/test_gpu_plans.py -m slow
+
+lock: ## Resolve requirements.lock anew from pyproject.toml
+	@uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+
+dictionary: setup ## Write docs/data_dictionary.md from the catalogue
+	@python -m equipoise.report.dictionary
+
+clean: ## Remove what runs leave behind; keeps the environment and the jars
+	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup demo simulated movielens evaluate sql check test test-all gpu-check lock dictionary clean

@@ -1,0 +1,141 @@
+"""What a job is, and what it can reach while it runs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.errors import ContractError, StoreError
+from equipoise.settings import Settings
+from equipoise.store import Store
+from equipoise.tables import CATALOGUE
+
+if TYPE_CHECKING:
+    from equipoise.training.registry import Registry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One verb: what it reads and writes, and which settings can change its result."""
+
+    name: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    needs_as_of: bool = True
+    uses_model: bool = False
+    publishes_model: bool = False
+    extra_inputs: Callable[[Settings, Path], dict[str, str]] | None = None
+    artifacts: Callable[[Settings], list[Path]] | None = None
+
+
+@dataclass
+class Context:
+    """One run of a job: its settings, pinned inputs and the door to its outputs."""
+
+    job: Job
+    settings: Settings
+    settings_dir: Path
+    spark: SparkSession
+    store: Store
+    run_id: str
+    as_of_or_none: date | None
+    inputs: dict[str, int]
+    model_id: str | None = None
+    registry_or_none: Registry | None = None
+    outputs: dict[str, int] = field(default_factory=dict)
+    rows_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def as_of(self) -> date:
+        if self.as_of_or_none is None:
+            raise StoreError(f"{self.job.name} asked for as_of but does not take one")
+        return self.as_of_or_none
+
+    @property
+    def warehouse(self) -> str:
+        return self.store.root
+
+    @property
+    def registry(self) -> Registry:
+        if self.registry_or_none is None:
+            raise StoreError(f"{self.job.name} asked for the model registry but declares no model")
+        return self.registry_or_none
+
+    @property
+    def model_path(self) -> str:
+        if self.model_id is None:
+            raise StoreError(f"{self.job.name} asked for a model but declares none")
+        return str(self.registry.path(self.model_id))
+
+    @property
+    def synthetic(self) -> bool:
+        return self.settings.source.adapter == "simulated"
+
+    def read(self, name: str) -> DataFrame:
+        """A declared input at its pinned version."""
+        if name not in self.inputs:
+            raise StoreError(f"{self.job.name} reads {name} without declaring it; add it to Job.reads")
+        return self.store.read(name, self.inputs[name])
+
+    def read_latest(self, name: str) -> DataFrame:
+        """A table about runs, newest version; not part of the fingerprint."""
+        return self.store.read(name)
+
+    def files(self, name: str) -> tuple[list[str], int]:
+        """Sorted data files of a declared input's pinned version, and that version."""
+        return self.store.files(name, self.inputs[name]), self.inputs[name]
+
+    def replace(self, name: str, frame: DataFrame, values: dict[str, object], *, keep_partitions: bool = False) -> None:
+        """The slice of a declared output now holds `frame`; as_of, run_id, model_id and synthetic are added where they lack."""
+        table = CATALOGUE[name]
+        if name not in self.job.writes or set(values) != set(table.slice_by):
+            declared = f"{self.job.writes}, slices by {table.slice_by}"
+            raise ContractError(f"{self.job.name} writes {name} {values}; declared: {declared}")
+        stamps: dict[str, Any] = {
+            "as_of": self.as_of_or_none,
+            "run_id": self.run_id,
+            "model_id": self.model_id,
+            "synthetic": self.synthetic,
+        }
+        types = {f.name: f.dataType for f in table.struct_type()}
+        for column, value in stamps.items():
+            if column in types and column not in frame.columns:
+                frame = frame.withColumn(column, F.lit(value).cast(types[column]))
+        started = time.monotonic()
+        written = self.store.replace(
+            frame, name, values, fingerprint=self.run_id, job=self.job.name, keep_partitions=keep_partitions
+        )
+        self.outputs[name] = written.version
+        self.rows_out[name] = 0 if written.skipped else written.rows
+        how = "unchanged, skipped" if written.skipped else f"{written.rows:,} rows in {time.monotonic() - started:.1f} s"
+        self.say(f"{name}: {how} (version {written.version})")
+
+    def say(self, text: str) -> None:
+        """A line of progress."""
+        say(self.job.name, text)
+
+    def progress(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
+        """The items, with a line about every tenth of them, at most one a second."""
+        last = time.monotonic()
+        for done, item in enumerate(items, start=1):
+            yield item
+            if done == total or (done % max(1, total // 10) == 0 and time.monotonic() - last >= 1.0):
+                last = time.monotonic()
+                self.say(f"{label}: {done:,} of {total:,}")
+
+
+def say(job: str, text: str) -> None:
+    """A line on standard error, where logs go."""
+    sys.stderr.write(f"[{job}] {text}\n")
+    sys.stderr.flush()

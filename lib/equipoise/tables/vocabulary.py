@@ -1,0 +1,39 @@
+"""Words that tables share: event types, segments, slots and reserved categories."""
+
+from __future__ import annotations
+
+EVENT_TYPES = (
+    "expose",
+    "view",
+    "click",
+    "search",
+    "favourite",
+    "cart",
+    "redeem",
+    "purchase",
+    "rate",
+    "review",
+    "comment",
+    "share",
+    "play",
+)
+ITEMLESS_EVENT_TYPES = ("search", "expose", "redeem")
+"""Event types that may come without an item."""
+
+SEGMENTS = ("O", "interest", "buy")
+"""Value classes in label order: 0 nothing in the window, 1 interest, 2 buy."""
+
+KNOWING_EVENT_TYPES = ("purchase", "cart", "click", "rate")
+"""A category with one of these before as-of is *seen* by the user."""
+
+SLOTS = ("exploit", "explore")
+UNKNOWN = "UNKNOWN"
+"""Category of an item that the catalogue does not know or has no category for."""
+
+NO_CATEGORY = "(none)"
+"""Category of an event without an item in feature.daily_counts."""
+
+
+def sql_list(values: tuple[str, ...]) -> str:
+    """The values as a SQL IN list."""
+    return ", ".join(f"'{v}'" for v in values)

@@ -1,0 +1,53 @@
+"""One small Spark session for all tests, and a store on an empty warehouse for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from equipoise.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+SMALL = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",  # a shuffle of ten rows over 200 partitions takes seconds
+    "spark.databricks.delta.snapshotPartitions": "2",  # same, for the log's own state
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.driver.memory": "2g",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "
+    f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.showConsoleProgress": "false",
+}
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    from pyspark.sql import SparkSession
+
+    jars = sorted(str(p) for p in (ROOT / ".jars").glob("*.jar") if "rapids" not in p.name)
+    builder = SparkSession.builder.master("local[2]").appName("tests").config("spark.jars", ",".join(jars))
+    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
+    for key, value in SMALL.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def store(spark: SparkSession, tmp_path: Path) -> Store:
+    from equipoise.store import Store
+
+    return Store(spark, str(tmp_path / "warehouse"))

@@ -1,0 +1,146 @@
+"""The store: replacing slices, idempotence, contracts, conflicts."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.errors import ConflictError, ContractError, StoreError
+from equipoise.store import Store, registration_sql
+from equipoise.store import log
+from equipoise.tables import CATALOGUE
+
+NAME = "feature.sequences"
+DAY = date(2017, 11, 6)
+
+
+def sequences(spark: SparkSession, users: int, as_of: date = DAY, text: str = "milk") -> DataFrame:
+    return spark.range(users).select(
+        F.concat(F.lit("u"), F.col("id")).alias("user_id"),
+        F.lit(as_of).alias("as_of"),
+        F.lit(text).alias("behaviour_text"),
+        F.array(F.lit("i1")).alias("item_ids"),
+        F.array(F.lit("purchase")).alias("event_types"),
+        F.array(F.lit(3)).alias("age_days"),
+        F.array(F.lit("MILK")).alias("prior_categories"),
+        F.array(F.lit(1.0)).alias("prior_weights"),
+    )
+
+
+def put(store: Store, frame: DataFrame, fingerprint: str, as_of: date = DAY) -> bool:
+    return store.replace(frame, NAME, {"as_of": as_of}, fingerprint=fingerprint, job="test").skipped
+
+
+def test_a_corrected_rerun_replaces_its_slice_and_no_other(spark: SparkSession, store: Store) -> None:
+    other = date(2017, 10, 9)
+    put(store, sequences(spark, 3, other), "other", other)
+    put(store, sequences(spark, 10), "first")
+    assert store.read(NAME).filter(F.col("as_of") == F.lit(DAY)).count() == 10
+    assert not put(store, sequences(spark, 20), "corrected")
+    counts = {r["as_of"]: r["count"] for r in store.read(NAME).groupBy("as_of").count().collect()}
+    assert counts == {other: 3, DAY: 20}
+
+
+def test_the_same_fingerprint_changes_nothing_and_an_older_one_writes_again(spark: SparkSession, store: Store) -> None:
+    put(store, sequences(spark, 10), "a")
+    version = store.version(NAME)
+    assert put(store, sequences(spark, 10), "a")
+    assert store.version(NAME) == version
+    assert not put(store, sequences(spark, 11), "b")
+    assert not put(store, sequences(spark, 10), "a"), "going back to earlier inputs is a change, not a repeat"
+    assert store.read(NAME).count() == 10
+
+
+def test_a_row_deleted_by_hand_is_written_again(spark: SparkSession, store: Store) -> None:
+    put(store, sequences(spark, 10), "a")
+    spark.sql(f"DELETE FROM delta.`{store.path(NAME)}` WHERE user_id = 'u3'")
+    assert not put(store, sequences(spark, 10), "a")
+    assert store.read(NAME).count() == 10
+
+
+def test_contract_errors_name_columns_keys_and_counts_and_write_nothing(spark: SparkSession, store: Store) -> None:
+    put(store, sequences(spark, 2), "a")
+    version = store.version(NAME)
+    with pytest.raises(ContractError, match="missing column item_ids"):
+        put(store, sequences(spark, 2).drop("item_ids"), "b")
+    with pytest.raises(ContractError, match=r"column age_days is string, expected array<int>"):
+        put(store, sequences(spark, 2).withColumn("age_days", F.lit("x")), "b")
+    doubled = sequences(spark, 2).unionByName(sequences(spark, 1))
+    with pytest.raises(ContractError, match=r"1 keys \(user_id, as_of\) occur more than once, such as .*'u0'"):
+        put(store, doubled, "b")
+    nulls = sequences(spark, 2).withColumn("behaviour_text", F.lit(None).cast("string"))
+    with pytest.raises(ContractError, match="2 rows have no behaviour_text"):
+        put(store, nulls, "b")
+    with pytest.raises(ContractError, match="2 rows lie outside the slice"):
+        put(store, sequences(spark, 2, date(2017, 1, 1)), "b")
+    assert store.version(NAME) == version
+
+
+def test_tables_are_created_as_the_catalogue_says(spark: SparkSession, store: Store) -> None:
+    store.create("gold.user_segments")
+    detail = spark.sql(f"DESCRIBE DETAIL delta.`{store.path('gold.user_segments')}`").collect()[0]
+    assert detail["properties"]["delta.enableDeletionVectors"] == "false"
+    assert "deletionVectors" not in detail["tableFeatures"]
+    assert detail["partitionColumns"] == ["as_of"]
+    schema = store.read("gold.user_segments").schema
+    wanted = CATALOGUE["gold.user_segments"]
+    assert [(f.name, f.nullable) for f in schema] == [(c.name, c.nullable) for c in wanted.columns]
+    assert schema["expected_spend"].metadata["comment"].endswith("Null: the source has no amounts.")
+
+
+def test_every_table_of_the_catalogue_can_be_created_and_registered(spark: SparkSession, store: Store) -> None:
+    for name in CATALOGUE:
+        store.create(name)
+        assert store.version(name) == 0
+    assert len(registration_sql(store.root)) == len(CATALOGUE) + len({n.split(".")[0] for n in CATALOGUE})
+
+
+def test_a_check_stops_a_write(spark: SparkSession, store: Store) -> None:
+    rows = [("r", 1, "job", None, "s", "c", {}, {}, {}, datetime(2017, 1, 1), None, "odd", None)]
+    frame = spark.createDataFrame(rows, CATALOGUE["ops.runs"].struct_type())
+    with pytest.raises(StoreError, match="status_known"):
+        store.append(frame, "ops.runs", fingerprint="x", job="test")
+
+
+def test_append_is_once(spark: SparkSession, store: Store) -> None:
+    rows = [("r", 1, "job", None, "s", "c", {}, {}, {}, datetime(2017, 1, 1), None, "done", None)]
+    frame = spark.createDataFrame(rows, CATALOGUE["ops.runs"].struct_type())
+    assert not store.append(frame, "ops.runs", fingerprint="x", job="test").skipped
+    assert store.append(frame, "ops.runs", fingerprint="x", job="test").skipped
+    assert store.read("ops.runs").count() == 1
+
+
+def test_upsert_replaces_by_key_and_keeps_the_rest(spark: SparkSession, store: Store) -> None:
+    put(store, sequences(spark, 3), "a")
+    changed = sequences(spark, 4).filter("user_id in ('u2', 'u3')").withColumn("behaviour_text", F.lit("tea"))
+    store.upsert(changed, NAME)
+    got = {r["user_id"]: r["behaviour_text"] for r in store.read(NAME).collect()}
+    assert got == {"u0": "milk", "u1": "milk", "u2": "tea", "u3": "tea"}
+
+
+def test_reading_at_a_version_sees_the_past(spark: SparkSession, store: Store) -> None:
+    put(store, sequences(spark, 3), "a")
+    version = store.version(NAME)
+    put(store, sequences(spark, 5), "b")
+    assert store.read(NAME, version).count() == 3
+    assert store.files(NAME, version or 0) != store.files(NAME, store.version(NAME) or 0)
+
+
+def test_a_write_that_did_not_become_the_live_one_is_a_conflict(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, sequences(spark, 3), "a")
+    # Another writer took the same txnVersion first: the format then drops ours without a word.
+    monkeypatch.setattr(log, "transaction_version", lambda *_: 0)
+    with pytest.raises(ConflictError, match="another run wrote this slice"):
+        put(store, sequences(spark, 5), "b")
+
+
+def test_unknown_tables_are_refused_by_name(store: Store) -> None:
+    with pytest.raises(StoreError, match=r"gold\.nothing: not in the catalogue"):
+        store.read("gold.nothing")
+    with pytest.raises(StoreError, match="run the job that writes it first"):
+        store.read("gold.user_segments")

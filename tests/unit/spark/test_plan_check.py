@@ -1,0 +1,26 @@
+"""Reading the accelerator's explanation."""
+
+from __future__ import annotations
+
+from equipoise.spark.plan_check import report
+
+TEXT = """!Exec <HashAggregateExec> cannot run on GPU because not all expressions can be replaced
+  @Expression <AttributeReference> k#4L could run on GPU
+    ! <Skewness> skewness(v#5) cannot run on GPU because GPU does not currently support the operator class Skewness
+  !Exec <ShuffleExchangeExec> cannot run on GPU because Columnar exchange without columnar children is inefficient
+    *Exec <FilterExec> will run on GPU
+      *Exec <FileSourceScanExec> will run on GPU
+"""
+
+
+def test_counts_operators_and_keeps_causes() -> None:
+    got = report("p", TEXT)
+    assert (got.operators, got.on_gpu) == (4, 2)
+    assert got.share == 0.5
+    assert len(got.fallbacks) == 2, "the exchange is a consequence, not a cause"
+
+
+def test_the_allow_list_covers_by_text() -> None:
+    got = report("p", TEXT)
+    assert len(got.violations({})) == 2
+    assert got.violations({"Skewness": "r", "HashAggregateExec": "follows from Skewness"}) == []
