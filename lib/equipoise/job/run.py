@@ -116,7 +116,12 @@ def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:
     if ctx.job.artifacts and not all(p.exists() for p in ctx.job.artifacts(settings)):
         return None
     if ctx.job.publishes_model:
-        return {} if ctx.registry.current() == ctx.run_id else None
+        if not ctx.registry.published(ctx.run_id):
+            return None
+        if ctx.registry.current() != ctx.run_id:
+            ctx.registry.promote(ctx.run_id)
+            say(ctx.job.name, f"model {ctx.run_id[:8]} was trained before; it is CURRENT again")
+        return {}
     found: dict[str, int] = {}
     for name in ctx.job.writes:
         values = slice_of(name, ctx.as_of_or_none, settings.source.name, ctx.run_id)

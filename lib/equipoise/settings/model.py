@@ -151,6 +151,7 @@ class Training(Section):
     processes: Count = Field(2, description="Ranks of the distributed training.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device; cpu uses gloo, cuda uses nccl.")
     cluster_mode: bool = Field(False, description="False: ranks on the driver; True: one rank per Spark task.")
+    bfloat16: Literal["auto", "on", "off"] = Field("auto", description="Encoder in bf16; auto: on where the processor has bf16 instructions.")
     seed: Count = Field(1, description="Seed of sampling, initialisation and order.")
     lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
     lora_alpha: Positive = Field(16.0, description="LoRA scale; effect is alpha ÷ rank.")
@@ -210,7 +211,7 @@ class Recommend(Section):
     popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
     history_half_life_baskets: Positive = Field(10.0, description="Half-life of the personal decay, in the user's own baskets.")
     history_weight: Share = Field(
-        0.7, description="Weight of own history in relevance; the rest goes to target share × popularity in category."
+        0.9, description="Weight of own history in relevance; the rest goes to target share × popularity in category."
     )
     min_item_events: Count = Field(
         10, description="Items with fewer events before as-of are candidates only from the user's own history."

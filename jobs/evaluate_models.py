@@ -1,0 +1,80 @@
+r"""Compares what is published for an as-of date, and every baseline, with what happened after it: gold.evaluation.
+
+spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \
+    jobs/evaluate_models.py --settings conf/demo.toml --as-of 2017-11-06
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+from equipoise.evaluate.prepare import prepare
+from equipoise.evaluate.protocol import Protocol, Tables
+from equipoise.evaluate.run import evaluate
+from equipoise.evaluate.seeds import published_models, sister_vectors
+from equipoise.evaluate.table import frame
+from equipoise.features.cuts import cut_dates
+from equipoise.inference.udf import threads_per_worker
+from equipoise.inference.worker import Setup
+from equipoise.job import Context, Job, main
+from equipoise.models.package import load_meta
+from equipoise.recommend.lists import Policy
+from equipoise.recommend.table import Limits
+from equipoise.settings import Settings
+
+SILVER = ("silver.events", "silver.items", "silver.item_categories", "silver.users")
+AS_OF = ("feature.user_profile", "feature.user_vectors", "gold.user_interests", "gold.user_segments", "gold.recommendations")
+WHOLE = ("feature.item_vectors", "feature.examples", "feature.examples_validation", "feature.example_spec")
+
+
+def models(settings: Settings, _: Path) -> dict[str, str]:
+    """With several seeds, a newly published model changes the result."""
+    return {"models": published_models(settings.warehouse)} if settings.evaluate.seeds > 1 else {}
+
+
+JOB = Job(
+    name="evaluate_models",
+    reads=(*SILVER, *AS_OF, *WHOLE, "feature.sequences"),
+    writes=("gold.evaluation",),
+    sections=("source", "windows", "interests", "training", "scoring", "segments", "recommend", "evaluate"),
+    uses_model=True,
+    extra_inputs=models,
+)
+
+
+def protocol(s: Settings, as_of: date) -> Protocol:
+    """The settings as plain values."""
+    label_days = max(s.windows.days, s.segments.horizon_days)
+    lists, both = s.recommend, s.recommend.model_dump() | s.interests.model_dump()
+    return Protocol(
+        as_of=as_of,
+        labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
+        window_days=s.windows.days,
+        training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
+        has_amounts=s.source.has_amounts,
+        dirichlet=s.interests.dirichlet,
+        excluded=s.evaluate.exclude_categories,
+        policy=Policy(as_of=as_of, **lists.model_dump(include=set(Policy.__dataclass_fields__))),
+        limits=Limits(**{k: v for k, v in both.items() if k in Limits.__dataclass_fields__}),
+        seed=lists.seed,
+        **s.segments.model_dump(include={"ladder", "horizon_days"}),
+        **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
+    )
+
+
+def run(ctx: Context) -> None:
+    s, meta = ctx.settings, load_meta(ctx.model_path)
+    at = {name: ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of)) for name in (*AS_OF, "feature.sequences")}
+    tables = Tables(*(ctx.read(n) for n in SILVER), *(at[n] for n in AS_OF), *(ctx.read(n) for n in WHOLE))
+    run_by = s.scoring.model_dump(include={"device", "bfloat16", "workers", "tokens_per_batch", "buffer_rows"})
+    setup = Setup(ctx.model_path, threads=threads_per_worker(ctx.spark, s.scoring.workers), **run_by)
+    sisters = sister_vectors(ctx.registry, meta, s.evaluate.seeds, tables.profile, at["feature.sequences"], setup)
+    ready = prepare(ctx.spark, tables, protocol(s, ctx.as_of), [tables.vectors, *sisters], meta.categories, ctx.say)
+    ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say), s.source.name), {"as_of": ctx.as_of})
+
+
+if __name__ == "__main__":
+    main(JOB, run)

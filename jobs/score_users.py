@@ -1,0 +1,77 @@
+"""Scores every user and encodes every item with the current model; writes vectors and gold.user_interests.
+
+spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
+    jobs/score_users.py --settings conf/demo.toml --as-of 2017-11-06
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from equipoise.errors import ContractError
+from equipoise.inference.udf import encode_texts, score_users, text_sha256, threads_per_worker
+from equipoise.inference.worker import Setup
+from equipoise.interests.observed import observed_shares, seen_categories, weights_of
+from equipoise.interests.table import user_interests
+from equipoise.job import Context, Job, main
+from equipoise.models.package import ModelMeta, load_meta
+
+JOB = Job(
+    name="score_users",
+    reads=("feature.user_profile", "feature.sequences", "feature.daily_counts", "silver.items"),
+    writes=("feature.user_vectors", "feature.item_vectors", "gold.user_interests"),
+    sections=("interests", "scoring"),
+    uses_model=True,
+)
+
+
+def run(ctx: Context) -> None:
+    meta = load_meta(ctx.model_path)
+    scoring = ctx.settings.scoring
+    setup = Setup(
+        model_path=ctx.model_path,
+        device=scoring.device,
+        bfloat16=scoring.bfloat16,
+        threads=threads_per_worker(ctx.spark, scoring.workers),
+        workers=scoring.workers,
+        tokens_per_batch=scoring.tokens_per_batch,
+        buffer_rows=scoring.buffer_rows,
+    )
+    users = _users(ctx, meta)
+    number = users.count()
+    if number == 0:
+        raise ContractError(f"feature.user_profile has no users at {ctx.as_of}; run build_features --as-of {ctx.as_of} first")
+    ctx.say(f"{number:,} users, model {ctx.model_id}, {setup.workers} workers × {setup.threads} threads")
+    ctx.replace("feature.user_vectors", score_users(users, setup, expected=number), {"as_of": ctx.as_of})
+
+    items = ctx.read("silver.items").select("item_id", "text")
+    texts = items.select(text_sha256("text")).distinct().count()
+    ctx.say(f"{items.count():,} items with {texts:,} distinct texts")
+    ctx.replace("feature.item_vectors", encode_texts(items, setup, expected=texts).drop("text"), {})
+
+    scored = ctx.store.read("feature.user_vectors", ctx.outputs["feature.user_vectors"])
+    interests = user_interests(
+        _slice(ctx, scored),
+        observed_shares(weights_of(_slice(ctx, ctx.read("feature.sequences")))),
+        seen_categories(ctx.read("feature.daily_counts"), as_of=ctx.as_of),
+        categories=meta.categories,
+        top_predicted=ctx.settings.interests.top_predicted,
+        evidence_half=ctx.settings.interests.evidence_half,
+    )
+    ctx.replace("gold.user_interests", interests, {"as_of": ctx.as_of})
+
+
+def _users(ctx: Context, meta: ModelMeta) -> DataFrame:
+    """One row per user of the profile, with what the model reads; a user without a sequence has an empty one."""
+    features = F.array(*meta.feature_names).alias("features")
+    profile = _slice(ctx, ctx.read("feature.user_profile")).select("user_id", features)
+    return profile.join(_slice(ctx, ctx.read("feature.sequences")), "user_id", "left")
+
+
+def _slice(ctx: Context, frame: DataFrame) -> DataFrame:
+    return frame.filter(F.col("as_of") == F.lit(ctx.as_of))
+
+
+if __name__ == "__main__":
+    main(JOB, run)

@@ -1,0 +1,39 @@
+"""Brings the log, the groups and the predictions of the evaluated users to the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+
+from equipoise.errors import SourceError
+from equipoise.evaluate import published
+from equipoise.evaluate.behaviour import collect_behaviour, collect_catalogue, collect_groups, day_number, sample_users
+from equipoise.evaluate.protocol import Protocol, Tables
+from equipoise.evaluate.run import Evaluation, Say
+
+
+def prepare(
+    spark: SparkSession, tables: Tables, protocol: Protocol, vectors: Sequence[DataFrame], categories: Sequence[str], say: Say
+) -> Evaluation:
+    """Brings everything to the driver.
+
+    Args:
+        vectors: frames like feature.user_vectors, the published one first, then one per further training seed.
+        categories: the model's categories, in the order of category_probabilities.
+
+    Raises:
+        SourceError: when nothing happened in the label windows.
+    """
+    ids, total = sample_users(tables.segments.select("user_id"), protocol.seed)
+    if len(ids) < total:
+        say(f"{total:,} users: evaluating a seeded sample of {len(ids):,}")
+    catalogue = collect_catalogue(tables.items, tables.item_categories, categories)
+    behaviour = collect_behaviour(spark, tables.events, ids, catalogue.items, protocol.labels_until)
+    if not (behaviour.own & (behaviour.day >= day_number(protocol.as_of))).any():
+        raise SourceError(
+            f"no event of an evaluated user from {protocol.as_of} to {protocol.labels_until}: nothing to compare with; "
+            "evaluate once the label window has passed, or take an earlier --as-of"
+        )
+    predictions = tuple(published.prediction(v, behaviour, catalogue, categories) for v in vectors)
+    return Evaluation(protocol, tables, behaviour, catalogue, collect_groups(tables.users, behaviour), predictions)

@@ -1,0 +1,126 @@
+"""What the published tables say of the evaluated users, as arrays on the evaluation's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from equipoise.evaluate.arrays import Bools, Floats, Ints
+from equipoise.evaluate.behaviour import Behaviour, Catalogue
+from equipoise.evaluate.metrics.ranking import EMPTY
+from equipoise.evaluate.tasks.items import Lists
+from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.vocabulary import SLOTS
+
+LIST_COLUMNS = ("user_id", "rank", "item_id", "category", "slot")
+CLASS_COLUMNS = ("p_o", "p_interest", "p_buy")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One model's answer for every user: (users, categories) shares, (users, 3) class probabilities, spend? and who is known.
+
+    Rows of users that are not `known` are 0.
+    """
+
+    known: Bools
+    shares: Floats
+    p: Floats
+    spend: Floats | None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """gold.user_segments beside the probabilities: RFM sum (NaN without cell), K-means cluster from 1 (0 without)."""
+
+    known: Bools
+    rfm_sum: Floats
+    cluster: Ints
+
+
+def prediction(vectors: DataFrame, behaviour: Behaviour, catalogue: Catalogue, categories: Sequence[str]) -> Prediction:
+    """From feature.user_vectors, or `score_users`: user_id, category_probabilities in the order of `categories`, p_*, spend."""
+    rows = vectors.select("user_id", "category_probabilities", *CLASS_COLUMNS, "expected_spend").toPandas()
+    user, rows = _of_users(rows, behaviour)
+    users = len(behaviour.users)
+    known, shares = np.zeros(users, dtype=bool), np.zeros((users, len(catalogue.categories)))
+    known[user] = True
+    if len(rows):
+        shares[user[:, None], catalogue.category_numbers(categories)[None, :]] = np.stack(
+            rows["category_probabilities"].to_list()
+        )
+    p = np.zeros((users, len(CLASS_COLUMNS)))
+    p[user] = rows[list(CLASS_COLUMNS)].to_numpy(dtype=np.float64)
+    if rows["expected_spend"].isna().any() or not len(rows):
+        return Prediction(known, shares, p, None)
+    spend = np.zeros(users)
+    spend[user] = rows["expected_spend"].to_numpy(dtype=np.float64)
+    return Prediction(known, shares, p, spend)
+
+
+def shares_of(interests: DataFrame, column: str, behaviour: Behaviour, catalogue: Catalogue) -> Floats:
+    """(users, categories) of a share column of gold.user_interests; 0 where the table has no row."""
+    rows = interests.select("user_id", "category", column).toPandas()
+    user, rows = _of_users(rows, behaviour)
+    out: Floats = np.zeros((len(behaviour.users), len(catalogue.categories)))
+    out[user, catalogue.category_numbers(rows["category"].to_numpy(dtype=str))] = rows[column].to_numpy(dtype=np.float64)
+    return out
+
+
+def segments(table: DataFrame, behaviour: Behaviour) -> Segments:
+    """gold.user_segments of the users."""
+    parts = F.transform(F.split("rfm_cell", "-"), lambda part: part.cast("int"))
+    total = F.aggregate(parts, F.lit(0), lambda a, b: a + b).alias("total")
+    user, rows = _of_users(table.select("user_id", total, "kmeans_cluster").toPandas(), behaviour)
+    users = len(behaviour.users)
+    known, rfm, cluster = np.zeros(users, dtype=bool), np.full(users, np.nan), np.zeros(users, dtype=np.int64)
+    known[user] = True
+    rfm[user] = rows["total"].to_numpy(dtype=np.float64)
+    cluster[user] = rows["kmeans_cluster"].fillna(0).to_numpy(dtype=np.int64)
+    return Segments(known, rfm, cluster)
+
+
+def lists(recommendations: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:
+    """gold.recommendations of the users, (users, k); EMPTY where a user has no list."""
+    return lists_of(recommendations.select(*LIST_COLUMNS).toPandas(), behaviour, catalogue, k)
+
+
+def lists_of(rows: pd.DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:
+    """The same from rows on the driver with LIST_COLUMNS."""
+    user, rows = _of_users(rows, behaviour)
+    shape = (len(behaviour.users), k)
+    item, category, explore = np.full(shape, EMPTY), np.full(shape, EMPTY), np.zeros(shape, dtype=bool)
+    place = rows["rank"].to_numpy(dtype=np.int64) - 1
+    item[user, place] = catalogue.item_numbers(rows["item_id"].to_numpy(dtype=str))
+    category[user, place] = catalogue.category_numbers(rows["category"].to_numpy(dtype=str))
+    explore[user, place] = (rows["slot"] == SLOTS[1]).to_numpy()
+    return Lists(item, category, explore)
+
+
+def features(profile: DataFrame, behaviour: Behaviour) -> Floats:
+    """(users, 12) explicit features of feature.user_profile; 0 for users without a row."""
+    names = [name for name, _ in H_FEATURES]
+    user, rows = _of_users(profile.select("user_id", *names).toPandas(), behaviour)
+    out: Floats = np.zeros((len(behaviour.users), len(names)))
+    out[user] = rows[names].to_numpy(dtype=np.float64)
+    return out
+
+
+def training_rows(examples: DataFrame) -> tuple[Floats, Ints, Floats]:
+    """Features (n, 12), class and spend of feature.examples, in a fixed order."""
+    rows = examples.select("user_id", "cut_day", "features", "label_value", "label_spend").toPandas()
+    rows = rows.assign(user=rows["user_id"].map(lambda u: bytes(u).hex())).sort_values(["cut_day", "user"])
+    x = np.stack([np.frombuffer(f, dtype="<f4") for f in rows["features"]]).astype(np.float64)
+    return x, rows["label_value"].to_numpy(dtype=np.int64), rows["label_spend"].to_numpy(dtype=np.float64)
+
+
+def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:
+    """Numbers of the rows' users, and the rows, without users outside the sample."""
+    number: Any = behaviour.user_numbers(rows["user_id"].to_numpy(dtype=str))
+    return number[number >= 0], rows[number >= 0]

@@ -1,0 +1,219 @@
+"""The whole evaluation of one as_of: tables in, rows of gold.evaluation out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from equipoise.evaluate import floors, published
+from equipoise.evaluate.arrays import Floats, Ints, shares
+from equipoise.evaluate.baselines import logit
+from equipoise.evaluate.baselines import value as money
+from equipoise.evaluate.baselines.interests import Counts
+from equipoise.evaluate.behaviour import Behaviour, Catalogue, day_number, sample_users
+from equipoise.evaluate.protocol import Protocol, Tables
+from equipoise.evaluate.published import Prediction
+from equipoise.evaluate.table import Comparison, Row, rows, small_groups
+from equipoise.evaluate.tasks import balance, interests, items, value
+from equipoise.evaluate.tasks.next_basket import NextBasket
+from equipoise.evaluate.tasks.value import Answer
+from equipoise.recommend.table import Inputs, rows_for_blocks
+
+MODEL = "text_lora"
+"""Name of the model's route in `method`."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation on the driver: the log, the catalogue, the groups, and what each training seed predicts."""
+
+    protocol: Protocol
+    tables: Tables
+    behaviour: Behaviour
+    catalogue: Catalogue
+    groups: dict[str, Ints]
+    predictions: tuple[Prediction, ...]
+    """The published model first, then the other seeds."""
+
+    @cached_property
+    def segments(self) -> published.Segments:
+        return published.segments(self.tables.segments, self.behaviour)
+
+    def comparisons(self) -> list[Comparison]:
+        """Every comparison: the model at as_of, the baselines at every origin."""
+        out = []
+        for origin in self.protocol.origins():
+            pair, windows = self._baskets(origin), self._windows(origin)
+            out += [self.of_items(origin, pair), self.of_interests(origin, *windows), *self.of_value(origin)]
+            if origin == self.protocol.as_of:
+                out.append(self.of_balance(pair, *windows))
+        return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
+
+    def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
+        """Task items: the published lists on the first basket from the origin on."""
+        one, here = self.protocol, origin == self.protocol.as_of
+        lists, by_category = {}, {}
+        if here:
+            shown = published.lists(self.tables.recommendations, self.behaviour, self.catalogue, one.policy.k)
+            lists[f"{MODEL} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
+            by_category[f"{MODEL} predicted_share"] = self.predictions[0].shares
+            by_category["target_share"] = self._share("target_share")
+        return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
+
+    def of_balance(self, pair: tuple[NextBasket, NextBasket], counts: Counts, number: int) -> Comparison:
+        """Task balance: the lists of a seeded sample of users made again for every λ and number of slots."""
+        one, at = self.protocol, self.tables
+        ids = sample_users(at.segments.select("user_id"), one.seed, balance.SWEEP_USERS)[0]
+        users = at.segments.select("user_id").filter(F.col("user_id").isin([str(i) for i in ids]))
+        inputs = Inputs(
+            at.events.filter(F.col("event_date") < F.lit(one.as_of)),
+            at.item_categories,
+            at.interests.join(users, "user_id", "left_semi"),
+            at.vectors.join(users, "user_id", "left_semi"),
+            at.item_vectors,
+        )
+        candidates = rows_for_blocks(inputs, one.policy, one.limits, users=len(ids), items=len(self.catalogue.items))
+        settings = balance.policies(one.policy, one.frontier)
+        found = dict(list(balance.sweep(candidates, settings).toPandas().groupby("policy")))
+        swept = {
+            balance.name(setting): published.lists_of(found[i], self.behaviour, self.catalogue, setting.k)
+            for i, setting in enumerate(settings)
+        }
+        target, following = self._share("target_share"), shares(counts.of_window(number))
+        return balance.comparison(swept, pair, self.catalogue, target, following, one.policy.alpha, one.as_of, self.groups)
+
+    def of_interests(self, origin: date, counts: Counts, number: int) -> Comparison:
+        """Task interests: distributions over categories on the window from the origin on."""
+        one, here = self.protocol, origin == self.protocol.as_of
+        start = day_number(origin)
+        answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in interests.counting(counts, number).items()}
+        if here:
+            base, how = self._population(), one.limits
+            prior = interests.prior(
+                self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.dirichlet, base
+            )
+            answers |= {
+                MODEL: [p.shares for p in self.predictions],
+                "target_share": [self._share("target_share")],
+                "observed_share": [interests.filled(self._share("observed_share"), base)],
+                "prior": [prior],
+            }
+        known = self.predictions[0].known if here else counts.before(number) > 0
+        touched = interests.recently_touched(self.behaviour, self.catalogue, start)
+        return interests.comparison(counts, number, answers, (MODEL, "target_share"), touched, known, origin, self.groups)
+
+    def of_value(self, origin: date) -> list[Comparison]:
+        """Task value: scores and classes on the label window from the origin on, and their ROC curves."""
+        start, here = day_number(origin), origin == self.protocol.as_of
+        score = self._rfm(start)
+        tested = np.flatnonzero(self.segments.known if here else score.known)
+        truth = self._outcome(start).of(tested)
+        class_shares = self._class_shares(start)
+        answers = {n: [a] for n, a in self._plain(score.of(tested), class_shares, here, tested).items()}
+        answers["oracle"] = [value.oracle(truth)]
+        if here:
+            answers[MODEL] = [self._model(p, tested) for p in self.predictions]
+            answers["logit_12"] = [self._logit(tested)]
+        arguments = truth, answers, {MODEL}, tested, origin
+        return [value.comparison(*arguments, self.groups), value.roc(*arguments)]
+
+    def _baskets(self, origin: date) -> tuple[NextBasket, NextBasket]:
+        one = self.protocol
+        return items.baskets(self.behaviour, self.catalogue, one.excluded, day_number(origin), day_number(one.labels_until))
+
+    def _windows(self, origin: date) -> tuple[Counts, int]:
+        start, days = day_number(origin), self.protocol.window_days
+        return interests.windows(self.behaviour, self.catalogue, start, days, start + days)
+
+    def _plain(self, score: money.Rfm, class_shares: Floats, here: bool, tested: Ints) -> dict[str, Answer]:
+        """RFM, spend, recency, K-means and the population: no probability of their own, classes by the last known sizes."""
+        own = money.rfm_sum(score)
+        total = self.segments.rfm_sum[tested]
+        summed = total if here and not np.isnan(total).any() else own
+        per_window = score.spend_112 * self.protocol.horizon_days / money.SPEND_DAYS
+        flat = np.tile(class_shares, (len(tested), 1))
+        nothing = np.zeros(len(tested))
+        out = {
+            "population": Answer(nothing, nothing, flat, value.probability_of_buying(flat, self.protocol.ladder)),
+            "recency": Answer(-score.recency, -score.recency),
+            "rfm_sum": Answer(summed, summed, named=money.classes_by_share(summed, class_shares)),
+        }
+        if self.protocol.has_amounts:
+            named = money.classes_by_share(score.spend_112, class_shares)
+            out["spend_112d"] = Answer(score.spend_112, score.spend_112, named=named, money=per_window)
+        cluster = self.segments.cluster[tested]
+        if here and len(cluster) and cluster.min() > 0:
+            place = cluster.astype(np.float64)
+            out["kmeans_3"] = Answer(place, place, named=cluster - 1)
+        return out
+
+    def _model(self, prediction: Prediction, tested: Ints) -> Answer:
+        p = prediction.p[tested]
+        buys = value.probability_of_buying(p, self.protocol.ladder)
+        spend = None if prediction.spend is None else prediction.spend[tested]
+        return Answer(buys, buys if spend is None else spend, p, buys, p.argmax(1), spend)
+
+    def _logit(self, tested: Ints) -> Answer:
+        """Logit-12 and ridge-12, fitted on the examples whose labels end at or before as_of."""
+        parts = [published.training_rows(e) for e in (self.tables.examples, self.tables.validation)]
+        x, label, spend = (np.concatenate(column) for column in zip(*parts, strict=True))
+        fitted = logit.fit(x, label, spend if self.protocol.has_amounts else None)
+        mine = published.features(self.tables.profile, self.behaviour)[tested]
+        p = fitted.probabilities(mine)
+        buys = value.probability_of_buying(p, self.protocol.ladder)
+        worth = fitted.expected_spend(mine)
+        return Answer(buys, buys if worth is None else worth, p, buys, p.argmax(1))
+
+    def _outcome(self, start: int) -> value.Outcome:
+        one = self.protocol
+        return value.outcome(self.behaviour, one.ladder, self._threshold, one.has_amounts, start, one.horizon_days)
+
+    @cached_property
+    def _threshold(self) -> float:
+        return value.spend_threshold(
+            self.behaviour, [day_number(c) for c in self.protocol.training_cuts], self.protocol.horizon_days
+        )
+
+    def _class_shares(self, start: int) -> Floats:
+        """Class sizes in the last label window that ends at or before the origin, among the users known before it."""
+        before = start - self.protocol.horizon_days
+        known = self._rfm(before).known
+        label = self._outcome(before).label[known]
+        sizes = np.bincount(label, minlength=3) + 1.0
+        out: Floats = sizes / sizes.sum()
+        return out
+
+    def _rfm(self, start: int) -> money.Rfm:
+        log = self.behaviour.where(self.behaviour.day < start)
+        bought = np.where(log.bought, log.amount, 0.0)
+        return money.rfm(log.user, log.day, bought, log.trips(start), start, len(log.users))
+
+    def _share(self, column: str) -> Floats:
+        return published.shares_of(self.tables.interests, column, self.behaviour, self.catalogue)
+
+    def _population(self) -> Floats:
+        """(categories,) population_share of feature.example_spec."""
+        spec = self.tables.spec.select("category", "population_share").toPandas()
+        out: Floats = np.zeros(len(self.catalogue.categories))
+        out[self.catalogue.category_numbers(spec["category"].to_numpy(dtype=str))] = spec["population_share"].to_numpy()
+        return out
+
+
+def evaluate(evaluation: Evaluation, say: Say) -> list[Row]:
+    """Every row of gold.evaluation, without source and stamps."""
+    say(f"{len(evaluation.behaviour.users):,} users, {len(evaluation.predictions)} training seed(s)")
+    out = floors.published() if evaluation.protocol.floors else []
+    for one in evaluation.comparisons():
+        found = rows(one, resamples=evaluation.protocol.resamples, seed=evaluation.protocol.seed)
+        left = small_groups(one.groups, one.unit)
+        small = f"; {left} of {len(one.groups)} groups have too few users and are left out" if left else ""
+        say(f"{one.task} from {one.origin}: {len(one.methods)} methods on {len(one.unit):,} rows of users{small}")
+        out += found
+    return out

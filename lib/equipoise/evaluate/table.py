@@ -1,0 +1,131 @@
+"""Measures → rows of gold.evaluation: every method, its interval, its difference from the main baseline, per user group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+
+from equipoise.evaluate.arrays import Ints
+from equipoise.evaluate.bootstrap import Measure, averaged, interval, resampled
+from equipoise.tables.gold import EVALUATION, STAMPS
+
+EVERYBODY = "all"
+MIN_GROUP = 30
+"""Users below which a group's figures are noise and are left out (and counted in the log)."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of gold.evaluation without source and stamps."""
+
+    task: str
+    method: str
+    metric: str
+    cutoff: int
+    split: str
+    origin: str
+    user_group: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    seeds: int | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method on a comparison's rows; `runs`: its measures once per training seed; `seeds`: None when nothing is trained."""
+
+    name: str
+    runs: tuple[tuple[Measure, ...], ...]
+    seeds: int | None = None
+
+    @staticmethod
+    def fixed(name: str, measures: Sequence[Measure]) -> Method:
+        """A method without a training seed."""
+        return Method(name, (tuple(measures),))
+
+    def measures(self) -> list[Measure]:
+        """The measures, averaged over the seeds."""
+        return [m[0] if len(m) == 1 else averaged(m) for m in zip(*self.runs, strict=True)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods on the same rows of users.
+
+    unit: user number of each row (a user may have several rows, such as windows).
+    baseline: method that differences are taken from; None: no differences.
+    """
+
+    task: str
+    origin: str
+    unit: Ints
+    methods: tuple[Method, ...]
+    baseline: str | None = None
+    split: str = "test"
+    groups: Mapping[str, Ints] = field(default_factory=dict)
+
+
+def rows(comparison: Comparison, *, resamples: int, seed: int) -> list[Row]:
+    """All rows of a comparison: over all users, then per group of at least MIN_GROUP of them; undefined values are left out.
+
+    Groups hold user numbers as `unit` does.
+    """
+    out = _rows_of(comparison, EVERYBODY, np.arange(len(comparison.unit)), resamples, seed)
+    for name, members in sorted(comparison.groups.items()):
+        kept = np.flatnonzero(np.isin(comparison.unit, members))
+        if len(np.unique(comparison.unit[kept])) >= MIN_GROUP:
+            out += _rows_of(comparison, name, kept, resamples, seed)
+    return out
+
+
+def _rows_of(comparison: Comparison, group: str, kept: Ints, resamples: int, seed: int) -> list[Row]:
+    unit = np.unique(comparison.unit[kept], return_inverse=True)[1]
+    owned = [(method, measure.take(kept)) for method in comparison.methods for measure in method.measures()]
+    if not owned or not len(kept):
+        return []
+    values = [m.value() for _, m in owned]
+    again = resampled([m for _, m in owned], unit, resamples, seed)
+    place = {(method.name, m.metric, m.cutoff): i for i, (method, m) in enumerate(owned)}
+    out: list[Row] = []
+
+    def add(method: Method, metric: str, measure: Measure, value: float, ends: tuple[float, float] | None) -> None:
+        low, high = ends or (None, None)
+        where = (comparison.task, method.name, metric, measure.cutoff, comparison.split, comparison.origin, group)
+        if not np.isnan(value):
+            out.append(Row(*where, value, low, high, int(measure.known().sum()), method.seeds))
+
+    for i, (method, measure) in enumerate(owned):
+        add(method, measure.metric, measure, values[i], interval(again[:, i]))
+        j = place.get((comparison.baseline or "", measure.metric, measure.cutoff))
+        if group == EVERYBODY and j is not None and method.name != comparison.baseline:
+            name = f"{measure.metric}_minus_{comparison.baseline}"
+            add(method, name, measure, values[i] - values[j], interval(again[:, i] - again[:, j]))
+        if len(method.runs) > 1:
+            spread = _spread(method, measure, kept)
+            add(method, f"{measure.metric}_seed_sd", measure, spread, None)
+    return out
+
+
+def _spread(method: Method, measure: Measure, kept: Ints) -> float:
+    """Standard deviation (n − 1) of a measure over the method's seeds."""
+    alike = [m.take(kept).value() for run in method.runs for m in run if (m.metric, m.cutoff) == (measure.metric, measure.cutoff)]
+    return float(np.std(alike, ddof=1))
+
+
+def small_groups(groups: Mapping[str, Ints], unit: Ints) -> int:
+    """How many groups have fewer than MIN_GROUP users among the rows: they are left out."""
+    return sum(len(np.intersect1d(members, unit)) < MIN_GROUP for members in groups.values())
+
+
+def frame(spark: SparkSession, rows: Sequence[Row], source: str) -> DataFrame:
+    """gold.evaluation without its stamps."""
+    kinds = {"STRING": pa.string(), "INT": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
+    columns = [c for c in EVALUATION.columns if c not in STAMPS]
+    records = [{"source": source, **asdict(row)} for row in rows]
+    return spark.createDataFrame(pa.Table.from_pylist(records, pa.schema([(c.name, kinds[c.type]) for c in columns])))

@@ -1,0 +1,1 @@
+"""The comparisons: what is predicted, on which users, by which methods, with which measures."""

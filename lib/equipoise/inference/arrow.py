@@ -1,0 +1,71 @@
+"""Between Arrow columns and numpy matrices.
+
+Notation: n rows, d entries of a vector, C categories, F explicit features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from equipoise.errors import ContractError
+
+
+def as_lists(values: NDArray[np.float32] | NDArray[np.float64]) -> pa.ListArray:
+    """A list column whose rows are the rows of `values` (n, d)."""
+    rows, width = values.shape
+    offsets = np.arange(rows + 1, dtype=np.int32) * width
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
+
+
+def prior_matrix(names: pa.ListArray, weights: pa.ListArray, categories: Sequence[str]) -> NDArray[np.float32]:
+    """(n, C): weight per row and category; 0 where the row does not name it. Names outside `categories` have no column.
+
+    Raises:
+        ContractError: when a row has more names than weights, or fewer.
+    """
+    counts = _sizes(names)
+    unequal = np.flatnonzero(counts != _sizes(weights))
+    if len(unequal):
+        row = int(unequal[0])
+        raise ContractError(
+            f"prior_categories and prior_weights differ in length in {len(unequal)} rows, first row {row}: "
+            f"{counts[row]} and {_sizes(weights)[row]}; expected one weight per category; rebuild feature.sequences"
+        )
+    matrix = np.zeros((len(counts), len(categories)), dtype=np.float64)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    places = pc.index_in(names.flatten(), value_set=pa.array(list(categories), pa.string()))
+    found = places.fill_null(-1).to_numpy(zero_copy_only=False)
+    values = weights.flatten().fill_null(0.0).to_numpy(zero_copy_only=False)
+    known = found >= 0
+    np.add.at(matrix, (rows[known], found[known]), values[known])
+    return matrix.astype(np.float32)
+
+
+def feature_matrix(features: pa.ListArray, names: Sequence[str]) -> NDArray[np.float32]:
+    """(n, F): the explicit features in the order of `names`.
+
+    Raises:
+        ContractError: when a row has another number of features than F, or one that is null or not finite.
+    """
+    sizes = _sizes(features)
+    if (sizes != len(names)).any():
+        got = sorted({int(n) for n in sizes if n != len(names)})
+        wanted = f"{len(names)}: {', '.join(names)}"
+        raise ContractError(f"features: rows with {got} numbers; expected {wanted}; rebuild feature.user_profile")
+    flat = np.asarray(features.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
+    matrix = flat.reshape(len(sizes), len(names))
+    rows, columns = np.nonzero(~np.isfinite(matrix))
+    if len(rows):
+        bad, count = sorted({names[c] for c in columns}), len(set(rows.tolist()))
+        raise ContractError(f"features {bad}: {count} rows with a null, NaN or infinite number; rebuild feature.user_profile")
+    return matrix.astype(np.float32)
+
+
+def _sizes(lists: pa.ListArray) -> NDArray[np.int64]:
+    """Entries of each row's list, a null list counting as empty."""
+    return np.asarray(pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,81 @@
+"""Runs a predictor over whole tables in Spark's Python workers; the only file of this room that knows Spark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.inference.interface import FEATURES_IN
+from equipoise.inference.worker import Setup
+
+PREDICTION_DDL = (
+    "vector ARRAY<FLOAT>, category_probabilities ARRAY<FLOAT>, p_o DOUBLE, p_interest DOUBLE, p_buy DOUBLE, expected_spend DOUBLE"
+)
+"""PREDICTION as feature.user_vectors stores it: probabilities of categories in single precision."""
+
+
+def threads_per_worker(spark: SparkSession, workers: int) -> int:
+    """Cores ÷ workers on one machine; on a cluster the cores that Spark gives each task (spark.task.cpus)."""
+    if not str(spark.sparkContext.master).startswith("local"):
+        return max(1, int(spark.conf.get("spark.task.cpus", "1") or 1))
+    cores = min(spark.sparkContext.defaultParallelism, os.cpu_count() or 1)
+    return max(1, cores // min(workers, cores))
+
+
+def score_users(users: DataFrame, setup: Setup, *, expected: int | None = None) -> DataFrame:
+    """user_id and PREDICTION_DDL, one row per row of `users`.
+
+    Args:
+        users: user_id and the columns of FEATURES_IN; user_id is unique.
+        expected: rows of `users`, where known, for the lines of progress.
+    """
+    share = expected // setup.workers if expected else None
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from equipoise.inference.progress import Progress
+        from equipoise.inference.worker import predictions
+
+        yield from predictions(batches, setup, "user_id", Progress("score users", share))
+
+    asked = users.select("user_id", *FEATURES_IN.names)
+    return _spread(asked, setup, "user_id").mapInArrow(run, f"user_id STRING, {PREDICTION_DDL}")
+
+
+def encode_texts(
+    frame: DataFrame, setup: Setup, *, text: str = "text", max_tokens: int | None = None, expected: int | None = None
+) -> DataFrame:
+    """The rows of `frame` with text_sha256 and vector (unit length); each distinct text goes through the model once.
+
+    Args:
+        frame: any rows with a column of texts; null counts as empty.
+        max_tokens: tokens of a text that are read; None: what the model was trained for with item texts.
+        expected: distinct texts, where known, for the lines of progress.
+    """
+    share = expected // setup.workers if expected else None
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from equipoise.inference.progress import Progress
+        from equipoise.inference.worker import vectors
+
+        yield from vectors(batches, setup, "text_sha256", text, max_tokens, Progress("encode texts", share))
+
+    keyed = frame.withColumn("text_sha256", text_sha256(text))
+    # All texts of a group are the same one (or null and empty): min takes it without asking for an order.
+    distinct = keyed.groupBy("text_sha256").agg(F.min(F.coalesce(F.col(text), F.lit(""))).alias(text))
+    encoded = _spread(distinct, setup, "text_sha256").mapInArrow(run, "text_sha256 STRING, vector ARRAY<FLOAT>")
+    # Left, so that a vector that got lost shows as a null in a NOT NULL column and not as an item less.
+    return keyed.join(encoded, "text_sha256", "left")
+
+
+def text_sha256(text: str) -> Column:
+    """Hash under which texts are told apart; null counts as empty."""
+    return F.sha2(F.coalesce(F.col(text), F.lit("")), 256)
+
+
+def _spread(frame: DataFrame, setup: Setup, key: str) -> DataFrame:
+    """One partition per worker. Sorted, so that which rows share a batch does not hang on which shuffle block came first."""
+    return frame.repartition(setup.workers, key).sortWithinPartitions(key)

@@ -1,0 +1,106 @@
+"""What a Python worker does with the batches it is given: one model per process, buffers of rows, answers by key. No Spark."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from equipoise.errors import ModelError
+from equipoise.inference.arrow import as_lists
+from equipoise.inference.interface import PREDICTION, BatchPredictor, Device, Switch
+from equipoise.inference.progress import Progress
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a worker runs the model: where it lies, on what, with how many threads, and how much at a time."""
+
+    model_path: str
+    device: Device = "cpu"
+    bfloat16: Switch = "auto"
+    threads: int = 1
+    workers: int = 2
+    tokens_per_batch: int = 4096
+    buffer_rows: int = 4096
+
+
+_LOADED: dict[tuple[Setup, str], BatchPredictor] = {}
+"""The model of this process: at most one, since a worker has room for one."""
+
+
+def predictor(setup: Setup) -> BatchPredictor:
+    """The model at `setup.model_path`, loaded once per process and content of its manifest.
+
+    Raises:
+        ModelError: when there is no manifest, so that it is not known whether the model is whole.
+    """
+    manifest = Path(setup.model_path) / "manifest.json"
+    if not manifest.is_file():
+        raise ModelError(f"{setup.model_path}: no manifest.json, so not a published model; run finetune_encoder first")
+    key = (setup, hashlib.sha256(manifest.read_bytes()).hexdigest())
+    if key not in _LOADED:
+        # The tokenizer's own thread pool would take every core of the machine, whatever torch was told.
+        os.environ["RAYON_NUM_THREADS"] = str(setup.threads)
+        os.environ["TOKENIZERS_PARALLELISM"] = "true" if setup.threads > 1 else "false"
+        from equipoise.inference.predictor import Predictor
+
+        _LOADED.clear()
+        _LOADED[key] = Predictor.load(
+            setup.model_path,
+            device=setup.device,
+            threads=setup.threads,
+            bfloat16=setup.bfloat16,
+            tokens_per_batch=setup.tokens_per_batch,
+        )
+    return _LOADED[key]
+
+
+def predictions(batches: Iterable[pa.RecordBatch], setup: Setup, key: str, progress: Progress) -> Iterator[pa.RecordBatch]:
+    """`key` and PREDICTION, one row per row of FEATURES_IN, in the order given; class probabilities in single precision."""
+    for batch in in_buffers(batches, setup.buffer_rows):
+        answer = predictor(setup).predict(batch)
+        columns = [batch.column(key), *(answer.column(name) for name in PREDICTION.names)]
+        place = 1 + PREDICTION.get_field_index("category_probabilities")
+        columns[place] = columns[place].cast(pa.list_(pa.float32()))
+        progress.add(batch.num_rows)
+        yield pa.RecordBatch.from_arrays(columns, names=[key, *PREDICTION.names])
+
+
+def vectors(
+    batches: Iterable[pa.RecordBatch], setup: Setup, key: str, text: str, max_tokens: int | None, progress: Progress
+) -> Iterator[pa.RecordBatch]:
+    """`key` and `vector`, one row per row, in the order given."""
+    for batch in in_buffers(batches, setup.buffer_rows):
+        encoded = predictor(setup).encode(batch.column(text).to_pylist(), max_tokens)
+        progress.add(batch.num_rows)
+        yield pa.RecordBatch.from_arrays([batch.column(key), as_lists(encoded)], names=[key, "vector"])
+
+
+def in_buffers(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in the same order, `rows` at a time; the last buffer may be shorter, none is empty.
+
+    A buffer holds what is sorted by length together: Arrow's own batches are too small for that, or too large to hold.
+    """
+    held: list[pa.RecordBatch] = []
+    room = rows
+    for given in batches:
+        batch = given
+        while batch.num_rows:
+            part = batch.slice(0, room)
+            batch = batch.slice(part.num_rows)
+            held.append(part)
+            room -= part.num_rows
+            if room == 0:
+                yield _joined(held)
+                held, room = [], rows
+    if held:
+        yield _joined(held)
+
+
+def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(parts).combine_chunks().to_batches()[0]

@@ -1,0 +1,87 @@
+"""The text route: behaviour as text → encoder → heads. `UserModel` is the seam at which another route fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.models.adapters import add_lora
+from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
+from equipoise.models.heads import Heads, Outputs
+
+
+class UserModel(Protocol):
+    """What training and inference ask of a route. A tower over item vectors names other `inputs` and keeps the rest."""
+
+    inputs: tuple[str, ...]
+    """Columns of a batch that `forward` takes, in order."""
+
+    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, features: Tensor) -> Outputs:
+        """Predictions for a batch of users."""
+        ...
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors (b, d) of texts, items' or users'."""
+        ...
+
+
+class BehaviourModel(nn.Module):
+    """Text, decayed category weights and explicit features of a user → vector, next categories, value class."""
+
+    inputs: tuple[str, ...] = ("tokens", "mask", "prior", "features")
+
+    def __init__(self, encoder: TextEncoder, heads: Heads) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = heads
+
+    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, features: Tensor) -> Outputs:
+        """tokens (b, s) int64, mask (b, s), prior (b, C) raw decayed weights, features (b, F) raw units."""
+        outputs: Outputs = self.heads(self.encode(tokens, mask), prior, features)
+        return outputs
+
+    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Unit vectors (b, d) of texts."""
+        vectors: Tensor = self.encoder(tokens, mask)
+        return vectors
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """What training changes: adapters and heads, by name."""
+        return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
+
+
+def build(
+    encoder_path: str,
+    *,
+    features: int,
+    population: Sequence[float],
+    dirichlet: float,
+    sharpening: float,
+    lora_rank: int,
+    lora_alpha: float,
+    lora_dropout: float,
+    seed: int,
+) -> BehaviourModel:
+    """An untrained model: pretrained encoder with fresh adapters, heads that say what the baselines say.
+
+    The same arguments give the same weights; torch's global generator is left as it was.
+
+    Raises:
+        ModelError: when the encoder directory is incomplete.
+    """
+    backbone = load_backbone(encoder_path)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        backbone = add_lora(backbone, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
+        encoder = TextEncoder(backbone, pooling_of(encoder_path))
+        heads = Heads(encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening)
+    return BehaviourModel(encoder, heads)
+
+
+def expected_spend(value_probabilities: Tensor, class_mean_spend: Sequence[float]) -> Tensor:
+    """Money in the next window (b,): Σ over classes of probability × mean spend of the class in training labels."""
+    means = torch.tensor(class_mean_spend, dtype=value_probabilities.dtype, device=value_probabilities.device)
+    return value_probabilities @ means

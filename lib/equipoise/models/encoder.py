@@ -1,0 +1,139 @@
+"""A pretrained language model from a local directory, as one unit vector per text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.errors import ModelError
+
+Pooling = Literal["mean", "cls", "last"]
+
+CONFIG = "config.json"
+WEIGHTS = "*.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
+"""A Hugging Face tokenizer loads when one of these is there."""
+
+_POOLING_KEYS: tuple[tuple[str, Pooling], ...] = (
+    ("pooling_mode_mean_tokens", "mean"),
+    ("pooling_mode_cls_token", "cls"),
+    ("pooling_mode_lasttoken", "last"),
+)
+
+
+def check_directory(path: str | Path) -> Path:
+    """The directory, once it is seen to hold a configuration, weights as safetensors, and a tokenizer.
+
+    Raises:
+        ModelError: naming all that is missing.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelError(
+            f"encoder directory {str(folder)!r} does not exist; expected a local Hugging Face directory; set encoder.path"
+        )
+    missing = []
+    if not (folder / CONFIG).is_file():
+        missing.append(CONFIG)
+    if not any(folder.glob(WEIGHTS)):
+        missing.append(f"weights ({WEIGHTS}; pickled weights are not read)")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        missing.append(f"a tokenizer (one of {', '.join(TOKENIZER_FILES)})")
+    if missing:
+        raise ModelError(
+            f"encoder directory {str(folder)!r} lacks {'; '.join(missing)}; "
+            "expected what save_pretrained of model and tokenizer writes; copy the missing files there or set encoder.path"
+        )
+    return folder
+
+
+def load_backbone(path: str | Path) -> nn.Module:
+    """The bare transformer in float32, from disk alone; no code from the directory runs.
+
+    Raises:
+        ModelError: when the directory is incomplete or its files do not fit together.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # one bar per worker and rank would bury our own lines
+    folder = check_directory(path)
+    try:
+        model = AutoModel.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+    except Exception as error:  # the library raises a dozen kinds for a damaged directory
+        raise ModelError(
+            f"encoder directory {str(folder)!r} does not load: {error}; copy it again or set encoder.path"
+        ) from error
+    return cast(nn.Module, model)
+
+
+def load_tokenizer(path: str | Path) -> Any:
+    """The directory's tokenizer, from disk alone, padding on the right.
+
+    Raises:
+        ModelError: when the directory has none, or it does not load.
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(path)
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise ModelError(f"{str(folder)!r} has no tokenizer; expected one of {', '.join(TOKENIZER_FILES)}; copy it there")
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, padding_side="right")
+    except Exception as error:  # as above
+        raise ModelError(f"the tokenizer in {str(folder)!r} does not load: {error}; copy it again") from error
+
+
+def pooling_of(path: str | Path) -> Pooling:
+    """How the directory's token states become one vector: what its sentence-transformers file says, else mean for models that
+    read both ways (masked language models), and the last token for those that read forwards (decoders), whose earlier tokens know
+    nothing of later ones."""
+    folder = Path(path)
+    stated = folder / "1_Pooling" / CONFIG
+    if stated.is_file():
+        modes = json.loads(stated.read_text(encoding="utf-8"))
+        for key, pooling in _POOLING_KEYS:
+            if modes.get(key):
+                return pooling
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    both_ways = config.get("model_type") in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
+    return "mean" if both_ways else "last"
+
+
+class TextEncoder(nn.Module):
+    """Token ids → unit vector. `use_bfloat16` runs the transformer (not what reads it) in bf16 autocast."""
+
+    def __init__(self, backbone: nn.Module, pooling: Pooling) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling: Pooling = pooling
+        self.use_bfloat16 = False
+        config = cast(Any, backbone.config)
+        self.width = int(config.hidden_size)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1."""
+        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=self.use_bfloat16):
+            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state  # (b, s, d)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return nn.functional.normalize(_pool(states.float(), mask, self.pooling), dim=-1)
+
+
+def _pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """(b, s, d) → (b, d); padding never counts."""
+    if pooling == "cls":
+        return states[:, 0]
+    if pooling == "last":
+        places = torch.arange(mask.shape[1], device=mask.device)
+        last = (mask * places).argmax(dim=1)  # (b,) whichever side the padding is on
+        return states[torch.arange(len(states), device=states.device), last]
+    weights = mask.to(states.dtype).unsqueeze(-1)  # (b, s, 1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)

@@ -1,0 +1,197 @@
+"""A published model as a folder: merged encoder, adapter, heads, tokenizer, what it is, and a checksum of every file.
+
+encoder/            Hugging Face directory, adapters merged, safetensors, tokenizer
+adapter/            the adapters alone, for the encoder they were trained on
+heads.safetensors   both heads with their scaling
+model.json          ModelMeta
+MODEL_CARD.md       for people
+manifest.json       sha256 of every other file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from equipoise.errors import ModelError
+from equipoise.models.adapters import has_lora, merged
+from equipoise.models.behaviour import BehaviourModel
+from equipoise.models.encoder import Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
+from equipoise.models.heads import heads_from_state
+
+ENCODER, ADAPTER, HEADS, META, CARD, MANIFEST = (
+    "encoder",
+    "adapter",
+    "heads.safetensors",
+    "model.json",
+    "MODEL_CARD.md",
+    "manifest.json",
+)
+
+
+@dataclass(frozen=True)
+class ModelMeta:
+    """What a model is: all that inference needs beside the weights, and where it came from.
+
+    categories: behind each place of category_logits. class_mean_spend: money per label window of O, interest, buy, training rows;
+    meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs.
+    """
+
+    model_id: str
+    categories: list[str]
+    max_tokens: int
+    max_item_tokens: int
+    class_mean_spend: tuple[float, float, float]
+    has_amounts: bool
+    feature_names: list[str]
+    pooling: Pooling
+    metrics: dict[str, float] = field(default_factory=dict)
+    table_versions: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class LoadedPackage(NamedTuple):
+    """A published model, ready to predict."""
+
+    model: BehaviourModel
+    tokenizer: Any
+    meta: ModelMeta
+
+
+def save_package(folder: Path, model: BehaviourModel, *, tokenizer_path: str, meta: ModelMeta, card: str) -> None:
+    """Writes the whole package into an empty or absent folder; checksums last.
+
+    Raises:
+        ModelError: when a weight is NaN or infinite, or the folder holds something; nothing is written then.
+    """
+    check_finite(model)
+    if folder.exists() and any(folder.iterdir()):
+        raise ModelError(f"{str(folder)!r} is not empty; a model is written whole into a new folder; delete it and run again")
+    (folder / ENCODER).mkdir(parents=True)
+    cast(Any, merged(model.encoder.backbone)).save_pretrained(folder / ENCODER)
+    load_tokenizer(tokenizer_path).save_pretrained(folder / ENCODER)
+    if has_lora(model.encoder.backbone):
+        _save_adapter(folder / ADAPTER, model.encoder.backbone, str(meta.settings.get("encoder", {}).get("path", "")))
+    save_file(_plain(model.heads.state_dict()), folder / HEADS)
+    (folder / META).write_text(_json(asdict(meta)), encoding="utf-8")
+    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / MANIFEST).write_text(_json({"sha256": checksums(folder)}), encoding="utf-8")
+
+
+def load_package(path: str | Path, device: str = "cpu") -> LoadedPackage:
+    """The model published at `path`, in evaluation mode, once every file is what it was.
+
+    Raises:
+        ModelError: a file is missing, changed or new, or the parts do not fit together.
+    """
+    folder = Path(path)
+    verify(folder)
+    check_directory(folder / ENCODER)
+    meta = _meta(folder / META)
+    try:
+        heads = heads_from_state(load_file(folder / HEADS))
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{str(folder / HEADS)!r} does not hold the heads: {error}; publish the model again") from error
+    encoder = TextEncoder(load_backbone(folder / ENCODER), meta.pooling)
+    model = BehaviourModel(encoder, heads)
+    model.requires_grad_(False)
+    model.eval()
+    model.to(device)
+    return LoadedPackage(model, load_tokenizer(folder / ENCODER), meta)
+
+
+def load_meta(path: str | Path) -> ModelMeta:
+    """What the model published at `path` is, once every file is what it was; no weight is loaded.
+
+    Raises:
+        ModelError: a file is missing, changed or new.
+    """
+    folder = Path(path)
+    verify(folder)
+    return _meta(folder / META)
+
+
+def verify(folder: Path) -> None:
+    """Compares every file with the manifest.
+
+    Raises:
+        ModelError: naming what is missing, changed or not listed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise ModelError(
+            f"{str(folder)!r} has no {MANIFEST}; expected a published model; run finetune_encoder, or set the right path"
+        )
+    listed = _read_json(folder / MANIFEST).get("sha256", {})
+    found = checksums(folder)
+    missing, new = sorted(set(listed) - set(found)), sorted(set(found) - set(listed))
+    changed = sorted(name for name in set(listed) & set(found) if listed[name] != found[name])
+    if missing or new or changed:
+        raise ModelError(
+            f"model {str(folder)!r} is damaged: missing {missing}, changed {changed}, not in the manifest {new}; "
+            "expected the files as published; restore them, or run finetune_encoder again"
+        )
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """sha256 of every file under the folder but the manifest, by relative path."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return {p.relative_to(folder).as_posix(): _sha256(p) for p in files}
+
+
+def check_finite(module: nn.Module) -> None:
+    """Raises ModelError when a weight or buffer of the module is NaN or infinite, naming it."""
+    bad = [name for name, t in module.state_dict().items() if t.is_floating_point() and not bool(t.isfinite().all())]
+    if bad:
+        raise ModelError(
+            f"{len(bad)} tensors hold NaN or infinity, such as {bad[0]}; it is never written; lower training.learning_rate"
+        )
+
+
+def _save_adapter(folder: Path, backbone: nn.Module, trained_on: str) -> None:
+    """The adapters as PEFT reads them; written without PEFT's save_pretrained, which may ask the network about the base model."""
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir()
+    save_file(_plain(get_peft_model_state_dict(backbone)), folder / "adapter_model.safetensors")
+    config = cast(Any, backbone).peft_config["default"].to_dict()
+    config["base_model_name_or_path"] = trained_on
+    (folder / "adapter_config.json").write_text(_json(config), encoding="utf-8")
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors wants them: on the CPU, contiguous, sharing no memory."""
+    return {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
+
+
+def _meta(path: Path) -> ModelMeta:
+    raw = _read_json(path)
+    names = {f.name for f in fields(ModelMeta)}
+    if set(raw) != names:
+        raise ModelError(
+            f"{str(path)!r} has fields {sorted(set(raw) ^ names)} too many or too few; it is of another version; publish again"
+        )
+    low, middle, high = raw["class_mean_spend"]
+    return ModelMeta(**{**raw, "class_mean_spend": (low, middle, high)})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} is not readable: {error}; restore it, or run finetune_encoder again") from error
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, default=sorted) + "\n"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,194 @@
+"""The candidates, interests and shelves of a block of users, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from equipoise.tables.vocabulary import UNKNOWN
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Strings = NDArray[np.object_]
+
+CANDIDATE, INTEREST, SHELF = "candidate", "interest", "shelf"
+HISTORY, COSINE, POPULAR = 1, 2, 3
+
+COLUMNS = {
+    "block": "int",
+    "kind": "string",
+    "user_id": "string",
+    "item_id": "string",
+    "category": "string",
+    "weight": "double",
+    "share": "double",
+    "popularity": "double",
+    "visits": "bigint",
+    "place": "int",
+    "own": "double",
+    "cosine": "double",
+    "source": "int",
+    "known": "bigint",
+    "bought": "bigint",
+    "looked": "bigint",
+    "target": "double",
+    "predicted": "double",
+    "observed": "double",
+    "seen": "boolean",
+}
+"""Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
+
+candidate: user × item × category of the item: weight, share (of the item in the category's popularity), own, cosine (null
+where it was not computed), source, known, bought, looked.
+interest: user × category: a row of gold.user_interests with target, predicted and observed share, and whether it is seen.
+shelf: item × category: weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
+"""
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """An item on a shelf. categories: positions; weights: the categories' parts of it; shares: its parts of their popularity."""
+
+    item_id: str
+    popularity: float
+    visits: int
+    categories: Ints
+    weights: Floats
+    shares: Floats
+
+
+@dataclass(frozen=True)
+class Interests:
+    """Per user × category (u, c): gold.user_interests as matrices, 0 or False where it has no row (`there`)."""
+
+    there: Bools
+    seen: Bools
+    target: Floats
+    predicted: Floats
+    observed: Floats
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Per candidate (j): who, what, and the numbers behind it. Per candidate × category (r): `of_row` is the candidate."""
+
+    user: Ints
+    item_id: Strings
+    own: Floats
+    cosine: Floats
+    source: Ints
+    known: Ints
+    bought: Ints
+    looked: Ints
+    of_row: Ints
+    category_of_row: Ints
+    weight_of_row: Floats
+    share_of_row: Floats
+
+
+@dataclass(frozen=True)
+class Block:
+    """Everything that decides the lists of a block of users; independent of λ, slots and weights, so it serves every sweep.
+
+    users, categories: sorted. shelves: per category, most popular first. unknown: position of category UNKNOWN, −1 when
+    there is none; nothing is explored there.
+    """
+
+    users: list[str]
+    categories: list[str]
+    interests: Interests
+    candidates: Candidates
+    shelves: list[list[Shelved]]
+    unknown: int
+
+
+def parse(frame: pd.DataFrame) -> Block:
+    """Arrays from rows with `COLUMNS`; users are those with interest rows. The order of the rows does not matter."""
+    categories = _sorted_values(frame["category"])
+    kinds = dict(list(frame.groupby("kind")))
+    empty = frame.iloc[:0]
+    interests = kinds.get(INTEREST, empty)
+    users = _sorted_values(interests["user_id"])
+    rows = kinds.get(CANDIDATE, empty)
+    names = [str(c) for c in categories]
+    return Block(
+        users=[str(u) for u in users],
+        categories=names,
+        interests=_interests(interests, users, categories),
+        candidates=_candidates(rows[rows["user_id"].isin(users)], users, categories),
+        shelves=_shelves(kinds.get(SHELF, empty), categories),
+        unknown=names.index(UNKNOWN) if UNKNOWN in names else -1,
+    )
+
+
+def _sorted_values(values: pd.Series[Any]) -> pd.Index[Any]:
+    return pd.Index(np.sort(values.unique().astype(object)))
+
+
+def _interests(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any]) -> Interests:
+    at = users.get_indexer(rows["user_id"]), categories.get_indexer(rows["category"])
+    shape = len(users), len(categories)
+
+    def flags(values: Bools) -> Bools:
+        out = np.zeros(shape, dtype=np.bool_)
+        out[at] = values
+        return out
+
+    def shares(name: str) -> Floats:
+        out = np.zeros(shape)
+        out[at] = rows[name].to_numpy(np.float64)
+        return out
+
+    there, seen = flags(np.ones(len(rows), dtype=np.bool_)), flags(rows["seen"].to_numpy(np.bool_))
+    return Interests(there, seen, shares("target"), shares("predicted"), shares("observed"))
+
+
+def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any]) -> Candidates:
+    names = _sorted_values(rows["item_id"])
+    codes = [users.get_indexer(rows["user_id"]), names.get_indexer(rows["item_id"]), categories.get_indexer(rows["category"])]
+    order = np.lexsort(codes[::-1])
+    user, item, category = (c[order].astype(np.int64) for c in codes)
+    first = np.ones(len(rows), dtype=np.bool_)
+    first[1:] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
+
+    def each(name: str) -> Floats:
+        return np.asarray(rows[name].to_numpy(np.float64)[order])
+
+    def whole(name: str) -> Ints:
+        return each(name)[first].astype(np.int64)
+
+    return Candidates(
+        user=user[first],
+        item_id=names.to_numpy(object)[item[first]],
+        own=each("own")[first],
+        cosine=each("cosine")[first],
+        source=whole("source"),
+        known=whole("known"),
+        bought=whole("bought"),
+        looked=whole("looked"),
+        of_row=np.cumsum(first) - 1,
+        category_of_row=category,
+        weight_of_row=each("weight"),
+        share_of_row=each("share"),
+    )
+
+
+def _shelves(rows: pd.DataFrame, categories: pd.Index[Any]) -> list[list[Shelved]]:
+    ordered = rows.sort_values(["item_id", "category"]).reset_index(drop=True)
+    position = categories.get_indexer(ordered["category"]).astype(np.int64)
+    weight, share = ordered["weight"].to_numpy(np.float64), ordered["share"].to_numpy(np.float64)
+    popularity, visits = ordered["popularity"].to_numpy(np.float64), ordered["visits"].to_numpy(np.float64)
+    items = {
+        str(name): Shelved(str(name), float(popularity[at[0]]), int(visits[at[0]]), position[at], weight[at], share[at])
+        for name, at in ordered.groupby("item_id").indices.items()
+    }
+    out: list[list[Shelved]] = [[] for _ in categories]
+    standing = ordered.assign(position=position).dropna(subset="place").sort_values(["position", "place"])
+    for where, name in zip(standing["position"], standing["item_id"], strict=True):
+        out[int(where)].append(items[str(name)])
+    return out

@@ -1,0 +1,87 @@
+"""What each user could be shown, and the rows of a block of users from which lists are made."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, POPULAR, SHELF
+from equipoise.recommend.popularity import shelves
+
+POPULAR_PER_CATEGORY = 5
+"""Popular candidates come as this many items from each of the user's foremost target categories."""
+
+
+def popular_candidates(interests: DataFrame, category_items: DataFrame, *, limit: int, min_visits: int) -> DataFrame:
+    """user_id, item_id: the 5 most popular items of each of the user's ⌈limit / 5⌉ highest target categories.
+
+    Several categories rather than one long list, so that the calibration has something to choose from in each; items with
+    fewer visits than `min_visits` do not count.
+
+    Args:
+        interests: user_id, category, rank (1 = highest target share).
+        category_items: see `popularity.category_items`.
+    """
+    foremost = interests.filter(F.col("rank") <= -(-limit // POPULAR_PER_CATEGORY)).select("user_id", "category")
+    popular = category_items.filter((F.col("place") <= POPULAR_PER_CATEGORY) & (F.col("visits") >= min_visits))
+    return foremost.join(popular.select("category", "item_id"), "category").select("user_id", "item_id").distinct()
+
+
+def candidates(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataFrame:
+    """One row per user × item that some source brought.
+
+    Returns:
+        user_id, item_id, own, known, bought, looked (0 when it is not from history), cosine (null when it is not from the
+        vectors), source (of several the first of history, cosine, popular).
+    """
+    parts = (
+        _part(history, HISTORY, own=F.col("own"), known=F.col("known"), bought=F.col("bought"), looked=F.col("looked")),
+        _part(cosine, COSINE, cosine=F.col("cosine")),
+        _part(popular, POPULAR),
+    )
+    # No source names an item twice, so the largest value is the only one there is.
+    whole = reduce(DataFrame.unionByName, parts).groupBy("user_id", "item_id")
+    return whole.agg(
+        *[F.max(c).alias(c) for c in ("own", "known", "bought", "looked", "cosine")], F.min("source").alias("source")
+    )
+
+
+def _part(frame: DataFrame, source: int, **facts: Column) -> DataFrame:
+    zero, none = F.lit(0).cast("bigint"), F.lit(None).cast("double")
+    default = {"own": F.lit(0.0), "known": zero, "bought": zero, "looked": zero, "cosine": none}
+    values = [facts.get(name, value).alias(name) for name, value in default.items()]
+    return frame.select("user_id", "item_id", *values, F.lit(source).alias("source"))
+
+
+def block_rows(
+    candidates: DataFrame, interests: DataFrame, seen: DataFrame, category_items: DataFrame, *, blocks: int, depth: int
+) -> DataFrame:
+    """The rows of every block of users: `block.COLUMNS`. A block holds all rows of its users and a copy of the shelves.
+
+    Args:
+        candidates: see `candidates`.
+        interests: gold.user_interests of one as_of.
+        seen: user_id, category.
+        category_items: see `popularity.category_items`.
+        blocks: number of blocks; a user's block is a hash of user_id.
+        depth: items per shelf; a list of k items never needs more than k.
+    """
+    block = F.pmod(F.hash("user_id"), F.lit(blocks))
+    facts = category_items.select("item_id", "category", "weight", "share")
+    candidate = candidates.join(facts, "item_id").withColumn("block", block)
+    marked = seen.withColumn("seen", F.lit(True))
+    shares = [F.col(f"{name}_share").alias(name) for name in ("target", "predicted", "observed")]
+    interest = interests.select("user_id", "category", *shares).join(marked, ["user_id", "category"], "left")
+    interest = interest.withColumn("seen", F.coalesce("seen", F.lit(False))).withColumn("block", block)
+    shelf = shelves(category_items, depth=depth).withColumn("place", F.when(F.col("place") <= depth, F.col("place")))
+    shelf = shelf.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(blocks - 1))))
+    kinds = ((CANDIDATE, candidate), (INTEREST, interest), (SHELF, shelf))
+    return reduce(DataFrame.unionByName, [_rows(kind, frame) for kind, frame in kinds])
+
+
+def _rows(kind: str, frame: DataFrame) -> DataFrame:
+    marked = frame.withColumn("kind", F.lit(kind))
+    values = {n: F.col(n) if n in marked.columns else F.lit(None) for n in COLUMNS}
+    return marked.select(*[value.cast(COLUMNS[name]).alias(name) for name, value in values.items()])

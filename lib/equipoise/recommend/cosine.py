@@ -1,0 +1,128 @@
+"""Items whose text is nearest to what a user does: exact nearest neighbours by blocked matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DECIMALS = 9
+"""Cosines are rounded here: a product of other block shapes may differ in the last bits, and equal texts must tie."""
+
+CHUNK = 256
+"""Users multiplied at a time: with 16,384 items a matrix of whole numbers is then 32 MiB."""
+
+_OUT = "user_id STRING, item_id STRING, popularity DOUBLE, cosine DOUBLE"
+
+
+def nearest(users: Floats, texts: Floats, text_of_item: Ints, limit: int) -> tuple[Ints, Floats]:
+    """Items with the highest cosine for each user, best first; equal cosines fall by place among the items.
+
+    Args:
+        users: (u, d) vectors of length 1.
+        texts: (t, d) vectors of length 1, one per distinct text.
+        text_of_item: (i,) row of `texts` of each item; items ordered so that the first wins a tie.
+        limit: how many; fewer come back when there are fewer items.
+
+    Returns:
+        items (u, n) and cosines (u, n), n = min(limit, i).
+    """
+    taken = min(limit, len(text_of_item))
+    found = np.zeros((len(users), taken), dtype=np.int64), np.zeros((len(users), taken))
+    for start in range(0, len(users) if taken else 0, CHUNK):
+        part = slice(start, start + CHUNK)
+        found[0][part], found[1][part] = _nearest(users[part], texts, text_of_item, taken)
+    return found
+
+
+def _nearest(users: Floats, texts: Floats, text_of_item: Ints, taken: int) -> tuple[Ints, Floats]:
+    scale, number = 10**DECIMALS, len(text_of_item)
+    cosines = np.rint(users @ texts.T * scale).astype(np.int64)  # (u, t)
+    # One whole number orders by cosine first and place second, so that the partition below is exact at its edge too.
+    keys = cosines[:, text_of_item] * number + np.arange(number - 1, -1, -1)  # (u, i)
+    best = np.argpartition(-keys, taken - 1, axis=1)[:, :taken]
+    order = np.argsort(-np.take_along_axis(keys, best, axis=1), axis=1)
+    items = np.take_along_axis(best, order, axis=1)  # (u, n)
+    return items, np.take_along_axis(cosines, text_of_item[items], axis=1) / scale
+
+
+def cosine_candidates(users: DataFrame, items: DataFrame, *, limit: int, user_blocks: int, item_blocks: int) -> DataFrame:
+    """The `limit` items nearest to each user: user_id, item_id, cosine. Exact over all pairs.
+
+    Ties fall by popularity (items that share a text share a vector), then item_id.
+
+    Args:
+        users: user_id, vector (length 1).
+        items: item_id, text_sha256, popularity, vector (length 1).
+        user_blocks, item_blocks: into how many blocks each side is cut; one task multiplies one pair of blocks.
+    """
+    # Both sides travel in one frame: cogrouped pandas functions fall back from the GPU, grouped ones do not.
+    left = users.select(
+        _block("user_id", user_blocks).alias("user_block"),
+        F.explode(_all(item_blocks)).alias("item_block"),
+        "user_id",
+        F.lit(None).cast("string").alias("item_id"),
+        F.lit(None).cast("string").alias("text_sha256"),
+        F.lit(None).cast("double").alias("popularity"),
+        "vector",
+    )
+    right = items.select(
+        F.explode(_all(user_blocks)).alias("user_block"),
+        # Cut by text, so that each distinct vector is multiplied once.
+        _block("text_sha256", item_blocks).alias("item_block"),
+        F.lit(None).cast("string").alias("user_id"),
+        "item_id",
+        "text_sha256",
+        "popularity",
+        "vector",
+    )
+    pairs = left.unionByName(right).groupBy("user_block", "item_block").applyInPandas(_of_block(limit), _OUT)
+    best_first = Window.partitionBy("user_id").orderBy(F.desc("cosine"), F.desc("popularity"), "item_id")
+    ranked = pairs.withColumn("place", F.row_number().over(best_first))
+    return ranked.filter(F.col("place") <= limit).select("user_id", "item_id", "cosine")
+
+
+def _of_block(limit: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def run(frame: pd.DataFrame) -> pd.DataFrame:
+        users = frame[frame["item_id"].isna()].sort_values("user_id")
+        items = frame[frame["user_id"].isna()].sort_values(["popularity", "item_id"], ascending=[False, True])
+        if users.empty or items.empty:
+            return pd.DataFrame({"user_id": [], "item_id": [], "popularity": [], "cosine": []}).astype(
+                {"user_id": str, "item_id": str}
+            )
+        _, first, text_of_item = np.unique(items["text_sha256"].to_numpy(str), return_index=True, return_inverse=True)
+        texts = _matrix(items["vector"].iloc[first])
+        found, cosines = nearest(_matrix(users["vector"]), texts, text_of_item.astype(np.int64), limit)
+        flat = found.ravel()
+        return pd.DataFrame(
+            {
+                "user_id": np.repeat(users["user_id"].to_numpy(), found.shape[1]),
+                "item_id": items["item_id"].to_numpy()[flat],
+                "popularity": items["popularity"].to_numpy()[flat],
+                "cosine": cosines.ravel(),
+            }
+        )
+
+    return run
+
+
+def _matrix(vectors: pd.Series[Any]) -> Floats:
+    """(n, d) in double precision: what the vectors hold is single, and a product in double is the same in any block."""
+    matrix: Floats = np.stack(vectors.to_list()).astype(np.float64)
+    return matrix
+
+
+def _block(key: str, blocks: int) -> Column:
+    return F.pmod(F.hash(key), F.lit(blocks))
+
+
+def _all(blocks: int) -> Column:
+    return F.sequence(F.lit(0), F.lit(blocks - 1))

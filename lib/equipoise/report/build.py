@@ -1,0 +1,49 @@
+"""Facts → the page."""
+
+from __future__ import annotations
+
+from equipoise.report.facts import Facts
+from equipoise.report.page import Page, render
+from equipoise.report.sections import (
+    balance,
+    card,
+    evaluation,
+    groups,
+    interests,
+    lists,
+    migration,
+    quality,
+    runs,
+    segments,
+    stories,
+    summary,
+)
+
+
+def page(
+    facts: Facts, *, title: str, source: str, model_id: str | None, card_text: str | None, run_id: str, synthetic: bool
+) -> Page:
+    """The whole report of one date."""
+    made = (runs, quality, interests, migration, segments, lists, balance, evaluation, groups)
+    sections = [s.section(facts) for s in made]
+    sections += [card.section(model_id, card_text), stories.section(facts)]
+    header = (("source", source), ("as of", facts.as_of.isoformat()), ("model", model_id or "none"), ("run", run_id[:8]))
+    versions = ", ".join(f"{name} {version}" for name, version in facts.published)
+    footer = [
+        "Users appear by the first eight digits of a keyed pseudonym; raw ids never enter the tables.",
+        f"Table versions behind this page: {versions}." if versions else "",
+    ]
+    return Page(
+        title=title,
+        facts=header,
+        synthetic=synthetic,
+        tiles=summary.tiles(facts),
+        summary=summary.sentences(facts, source),
+        sections=sections,
+        footer=[line for line in footer if line],
+    )
+
+
+def html(whole: Page) -> str:
+    """The page as one self-contained HTML file."""
+    return render("report.html.j2", page=whole)

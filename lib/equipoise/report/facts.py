@@ -1,0 +1,93 @@
+"""Everything the report says, as small frames on the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from equipoise.report import aggregates, people
+
+Read = Callable[[str], DataFrame]
+"""A table by its name; gold tables whole, all dates."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was counted; see `aggregates` and `people` for the columns of each frame. Frames are empty where a table is."""
+
+    as_of: date
+    events: pd.DataFrame
+    users: int
+    items: int
+    runs: pd.DataFrame
+    quality: pd.DataFrame
+    categories: pd.DataFrame
+    evidence: pd.DataFrame
+    windows: pd.DataFrame
+    segments: dict[str, pd.DataFrame]
+    crossed: dict[str, pd.DataFrame]
+    list_categories: pd.DataFrame
+    list_counts: pd.DataFrame
+    reasons: pd.DataFrame
+    propensity: pd.DataFrame
+    evaluation: pd.DataFrame
+    chosen: list[tuple[str, str]]
+    person_profiles: pd.DataFrame
+    person_segments: pd.DataFrame
+    person_interests: pd.DataFrame
+    person_windows: pd.DataFrame
+    person_lists: pd.DataFrame
+    published: list[tuple[str, int]] = field(default_factory=list)
+
+
+SEGMENTATIONS = ("segment", "value_tier", "rfm_segment", "kmeans_cluster")
+
+
+def gather(read: Read, as_of: date) -> Facts:
+    """All facts of one date. `read` gives tables of one pinned version each, so that every frame speaks of the same night."""
+
+    def gold(name: str) -> DataFrame:
+        return read(name).filter(F.col("as_of") == F.lit(as_of))
+
+    interests, lists = gold("gold.user_interests").persist(), gold("gold.recommendations").persist()
+    segments, shares = gold("gold.user_segments").persist(), read("feature.category_shares").persist()
+    events = read("silver.events")
+    try:
+        chosen = people.chosen(interests, lists, people.movement(shares, as_of))
+        users = [u for _, u in chosen]
+        return Facts(
+            as_of=as_of,
+            events=aggregates.event_counts(events, as_of).toPandas(),
+            users=int(events.agg(F.count_distinct("user_id")).collect()[0][0]),
+            items=read("silver.items").count(),
+            runs=read("ops.runs").filter(F.col("as_of").isNull() | (F.col("as_of") == F.lit(as_of))).toPandas(),
+            quality=read("ops.quality_metrics").toPandas(),
+            categories=aggregates.category_means(interests).toPandas(),
+            evidence=aggregates.evidence_bins(interests).toPandas(),
+            windows=aggregates.window_shares(shares, as_of).toPandas(),
+            segments={c: aggregates.group_sizes(segments, c).toPandas() for c in SEGMENTATIONS},
+            crossed={c: aggregates.crossed(segments, c).toPandas() for c in SEGMENTATIONS[2:]},
+            list_categories=aggregates.list_categories(lists).toPandas(),
+            list_counts=aggregates.list_counts(lists).toPandas(),
+            reasons=aggregates.reasons(lists).toPandas(),
+            propensity=aggregates.propensity_bins(lists).toPandas(),
+            evaluation=gold("gold.evaluation").toPandas(),
+            chosen=chosen,
+            person_profiles=_of(gold("feature.user_profile"), users).toPandas(),
+            person_segments=_of(segments, users).toPandas(),
+            person_interests=_of(interests, users).toPandas(),
+            person_windows=people.their_shares(shares, users, as_of).toPandas(),
+            person_lists=people.their_lists(lists, read("silver.items"), users).toPandas(),
+        )
+    finally:
+        for frame in (interests, lists, segments, shares):
+            frame.unpersist()
+
+
+def _of(frame: DataFrame, users: list[str]) -> DataFrame:
+    return frame.filter(F.col("user_id").isin(*users)).orderBy("user_id")

@@ -1,0 +1,115 @@
+"""Names of tasks and metrics of gold.evaluation in words, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DIFFERENCE = "_minus_"
+SEED_SPREAD = "_seed_sd"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its name for people, which way is better (None: neither), and what it says."""
+
+    label: str
+    better: Literal["higher", "lower"] | None
+    text: str
+
+
+UP: Literal["higher"] = "higher"
+DOWN: Literal["lower"] = "lower"
+
+METRICS: dict[str, Metric] = {
+    "ndcg": Metric("NDCG", UP, "discounted hits against the best list of the same length"),
+    "recall": Metric("Recall", UP, "share of what came that the list held"),
+    "category_ndcg": Metric("Category NDCG", UP, "the same for the categories of what is shown and bought"),
+    "kl_bits": Metric("KL divergence", DOWN, "bits lost by believing the prediction; a proper score"),
+    "kl_bits_next": Metric("KL to the next window", DOWN, "bits between the list's categories and what came"),
+    "log_loss": Metric("Log loss", DOWN, "mean surprise in nats; a proper score"),
+    "js_bits": Metric("JS divergence", DOWN, "bits between prediction and truth; rewards too sharp predictions on sparse counts"),
+    "js_bits_next": Metric("JS to the next window", DOWN, "bits between the list's categories and what came"),
+    "total_variation": Metric("Total variation", DOWN, "share that would have to move"),
+    "category_auc": Metric("Category AUC", UP, "per user: chance that a category that comes outranks one that does not"),
+    "entry_auc": Metric("Entry AUC", UP, "the same among categories that the user has not touched lately"),
+    "auc": Metric("AUC", UP, "chance that a buyer is ranked above a non-buyer"),
+    "ap_nonbuyers": Metric("Precision, non-buyers", UP, "average precision in finding those who will not buy, the rarer class"),
+    "ngini": Metric("Spend Gini", UP, "normalised Gini: 1 orders users by spend perfectly"),
+    "ap": Metric("Average precision", UP, "precision in finding buyers, over all thresholds"),
+    "decile_lift": Metric("Decile lift", UP, "spend of the top tenth against the mean"),
+    "brier": Metric("Brier score", DOWN, "mean squared error of the probability of buying"),
+    "ece": Metric("Calibration error", DOWN, "mean gap between said and seen, over tenths of the users"),
+    "ece_null": Metric("… of a perfect model", None, "the calibration error that chance alone gives"),
+    "ece_null_p95": Metric("… its 95th percentile", None, "a calibration error above it is real"),
+    "accuracy": Metric("Accuracy", UP, "share of classes named rightly"),
+    "macro_f1": Metric("Macro F1", UP, "mean F1 over the classes"),
+    "mae": Metric("Mean absolute error", DOWN, "of expected spend, in money"),
+    "mse": Metric("Mean squared error", DOWN, "of expected spend, in squared money"),
+    "ndcg_full": Metric("NDCG, full ideal", UP, "discounted hits against the best list as long as the truth"),
+    "precision": Metric("Precision", UP, "share of places that came true"),
+    "hit": Metric("Hit rate", UP, "share of users with at least one hit"),
+    "recall_repeat": Metric("Recall, repeats", UP, "among things the user had before"),
+    "recall_explore": Metric("Recall, new things", UP, "among things new to the user"),
+    "explore_precision": Metric("Precision, new things", UP, "share of the new things shown that came true"),
+    "explore_slot_precision": Metric("Precision, explore slots", UP, "share of the explore places that came true"),
+    "explore_share": Metric("Share of new things", None, "share of the places that show something new to the user"),
+    "catalogue_coverage": Metric("Catalogue coverage", UP, "share of all items that anybody is shown"),
+    "category_coverage": Metric("Category coverage", UP, "share of all categories that anybody is shown"),
+    "coverage": Metric("Coverage", UP, "share of all items that anybody is shown"),
+    "ild": Metric("Diversity", UP, "mean distance of the items in a list"),
+    "novelty": Metric("Novelty", None, "mean self-information of what is shown, in bits"),
+}
+"""Metrics by name in the order in which they are drawn; others come last."""
+
+PARTS = {"precision": ("Precision", UP), "recall": ("Recall", UP), "f1": ("F1", UP)}
+CATEGORY = "category_"
+ROC = "roc_tpr"
+"""Points of a curve, drawn as one."""
+
+LEADING = {
+    "items": ("ndcg", "recall", "category_ndcg"),
+    "interests": ("kl_bits", "ndcg", "js_bits"),
+    "value": ("auc", "ap_nonbuyers", "ngini"),
+}
+"""Metrics drawn first, and counted when winners are named: proper scores lead where a distribution is predicted."""
+
+TASKS: dict[str, tuple[str, str]] = {
+    "items": (
+        "What will they buy next?",
+        "Ranked lists of items against what each user bought in the label window; every item of the catalogue competes.",
+    ),
+    "interests": (
+        "Which categories come next?",
+        "A predicted distribution over categories against the shares of the label window.",
+    ),
+    "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
+}
+"""Question and explanation per task; balance and the floors have sections of their own."""
+
+
+def metric(name: str, cutoff: int = 0) -> tuple[str, Metric]:
+    """Label with its cut-off, such as NDCG@10, and the metric."""
+    found = METRICS.get(name) or _derived(name)
+    return (f"{found.label}@{cutoff}" if cutoff else found.label), found
+
+
+def _derived(name: str) -> Metric:
+    """A metric of categories, of one class, or one that nobody described: then no way is better."""
+    rest = name.removeprefix(CATEGORY)
+    if rest != name and rest in METRICS:
+        base = METRICS[rest]
+        return Metric(
+            f"Category {base.label[0].lower() if not base.label[:2].isupper() else base.label[0]}{base.label[1:]}",
+            base.better,
+            base.text,
+        )
+    kind, _, of = name.partition("_")
+    if kind in PARTS and of:
+        return Metric(f"{PARTS[kind][0]} of {of}", PARTS[kind][1], f"of the class {of}")
+    return Metric(name.replace("_", " "), None, "")
+
+
+def order(name: str) -> int:
+    """Place of a metric in a figure."""
+    return list(METRICS).index(name) if name in METRICS else len(METRICS)

@@ -1,0 +1,87 @@
+"""Which versions of which tables make one whole night, and the files beside the tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.errors import ContractError
+from equipoise.report.facts import Read
+from equipoise.tables import CATALOGUE
+from equipoise.tables.ops import PUBLISHED
+
+JOBS = {"gold.user_interests": "score_users", "gold.user_segments": "segment_users", "gold.recommendations": "recommend_items"}
+"""Tables that a night must have, and the job that writes each."""
+
+VIEWS_FILE = "views.sql"
+
+
+def model_of_night(read: Read, as_of: date) -> str | None:
+    """The one model behind a date's gold tables; None when no model had a part in them.
+
+    Raises:
+        ContractError: when a table lacks the date, or the tables come from different models: half a night is not published.
+    """
+    made: dict[str, str] = {}
+    for table, job in JOBS.items():
+        rows = read(table).filter(F.col("as_of") == F.lit(as_of)).groupBy("model_id").count().collect()
+        if not rows:
+            raise ContractError(
+                f"{table} has no rows for {as_of}, so there is no whole night to publish; run {job} --as-of {as_of} first"
+            )
+        made |= {f"{r['model_id']}": table for r in rows if r["model_id"] is not None}
+    if len(made) > 1:
+        listed = ", ".join(f"{table}: model {model}" for model, table in sorted(made.items()))
+        raise ContractError(
+            f"the tables of {as_of} come from different models ({listed}); run {' and '.join(JOBS.values())} again"
+        )
+    return next(iter(made), None)
+
+
+def versions(pinned: Mapping[str, int], read: Read, as_of: date) -> dict[str, int]:
+    """The tables to publish: of the pinned ones, all that are not cut by date and those that hold the date."""
+    held = {t: v for t, v in pinned.items() if "as_of" not in CATALOGUE[t].slice_by}
+    dated = {t: v for t, v in pinned.items() if t not in held}
+    return held | {t: v for t, v in dated.items() if not read(t).filter(F.col("as_of") == F.lit(as_of)).isEmpty()}
+
+
+def published_frame(spark: SparkSession, published: Mapping[str, int], as_of: date, run_id: str) -> DataFrame:
+    """Rows of ops.published for one date."""
+    rows = [(as_of, table, version, run_id) for table, version in sorted(published.items())]
+    return spark.createDataFrame(rows, PUBLISHED.struct_type())
+
+
+def with_earlier(published: DataFrame, mine: Mapping[str, int], as_of: date) -> list[tuple[date, str, int]]:
+    """What ops.published will hold once this date is in it."""
+    others = published.filter(F.col("as_of") != F.lit(as_of)).collect()
+    earlier = [(r["as_of"], r["table_name"], int(r["version"])) for r in others]
+    return earlier + [(as_of, table, version) for table, version in mine.items()]
+
+
+def write_text(spark: SparkSession, path: str, text: str) -> None:
+    """The file holds the text, whole or not at all; `path` is local, or a URI that Spark can write."""
+    if "://" in path:
+        jvm, hadoop = spark._jvm, spark._jsc.hadoopConfiguration()
+        target = jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
+        stream = target.getFileSystem(hadoop).create(target, True)  # object stores show a file only once it is closed
+        try:
+            stream.write(bytearray(text, "utf-8"))
+        finally:
+            stream.close()
+        return
+    place = Path(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    aside = place.with_name(f".{place.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(place)
+
+
+def card_text(model_path: str | None) -> str | None:
+    """MODEL_CARD.md of a model's folder, or None."""
+    card = Path(model_path) / "MODEL_CARD.md" if model_path else None
+    return card.read_text(encoding="utf-8") if card and card.is_file() else None

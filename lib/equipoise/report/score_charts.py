@@ -1,0 +1,127 @@
+"""Pictures of how good methods are: dots with intervals, and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, legend, name_rows, thin_grid
+from equipoise.report.palette import BLUE, GREEN, GREY, INK, MUTED, ORANGE, canvas, to_svg
+from equipoise.report.words import number
+
+FEWEST_PANELS = 2
+"""A panel alone would stretch over the page; the rest stays empty."""
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """One method's value with its interval; `ours` is coloured, `best` bold; `mark` is a second value to compare with."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    ours: bool = False
+    best: bool = False
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric over all methods; None where the method has no value for it."""
+
+    title: str
+    x_label: str
+    rows: Sequence[Whisker | None]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line through points (x, y), each with its own label; y_low and y_high are interval ends or None."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    labels: Sequence[str]
+    y_low: Sequence[float | None]
+    y_high: Sequence[float | None]
+    colour: str = BLUE
+
+
+def whiskers(methods: Sequence[str], panels: Sequence[Panel], label: str, *, zero: bool = False, alike: bool = False) -> Markup:
+    """A panel per metric, a row per method: dot for the value, line for its 95 % interval, the best in bold.
+
+    `zero` draws nought, `alike` gives all panels the same range.
+    """
+    wide = max(len(panels), FEWEST_PANELS)
+    with canvas(FRAME_INCHES + 0.25 + ROW_INCHES * len(methods), wide, share_y=True) as (drawing, all_axes):
+        for axes, panel in zip(all_axes, panels, strict=False):
+            for row, one in enumerate(panel.rows):
+                if one is not None:
+                    _whisker(axes, row, one)
+            if zero:
+                axes.axvline(0.0, color=MUTED, linewidth=0.9)
+            axes.set_title(panel.title)
+            axes.set_xlabel(panel.x_label)
+            thin_grid(axes)
+            axes.xaxis.set_major_locator(MaxNLocator(3 if wide > 2 else 5, steps=[1, 2, 5, 10]))
+            axes.spines["left"].set_visible(False)
+            axes.margins(x=0.08)
+        if alike:
+            ends = [axes.get_xlim() for axes in all_axes[: len(panels)]]
+            for axes in all_axes[: len(panels)]:
+                axes.set_xlim(min(e[0] for e in ends), max(e[1] for e in ends))
+        for axes in all_axes[len(panels) :]:
+            axes.set_axis_off()
+        name_rows(all_axes[0], methods)
+        return to_svg(drawing, label, label)
+
+
+def _whisker(axes: Axes, row: int, one: Whisker) -> None:
+    colour = BLUE if one.ours else GREY
+    if one.low is not None and one.high is not None:
+        axes.hlines(row, one.low, one.high, color=colour, linewidth=2.0, alpha=0.55)
+    axes.scatter([one.value], [row], s=36, color=colour, zorder=3, linewidths=0)
+    if one.mark is not None:
+        axes.scatter([one.mark], [row], s=120, color=ORANGE, marker="|", linewidths=1.8, zorder=4)
+    axes.annotate(
+        number(one.value),
+        (1.0, row),
+        (2, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        fontsize=8.0,
+        fontweight="bold" if one.best else "normal",
+        color=GREEN if one.best else MUTED,
+    )
+
+
+def curve(lines: Sequence[Curve], x_label: str, y_label: str, label: str, *, diagonal: bool = False) -> Markup:
+    """Points joined in order, with whiskers, each labelled beside it; `diagonal` draws y = x from 0 to 1."""
+    with canvas(3.9) as (drawing, (axes,)):
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+        for line in lines:
+            for x, low, high in zip(line.x, line.y_low, line.y_high, strict=True):
+                if low is not None and high is not None:
+                    axes.vlines(x, low, high, color=line.colour, alpha=0.35, linewidth=2.0)
+            dotted = any(line.labels)
+            rises = (line.y[-1] - line.y[0]) * (line.x[-1] - line.x[0]) >= 0
+            side, align = (-1, "right") if rises else (1, "left")  # on the side where the line is not
+            axes.plot(
+                line.x, line.y, color=line.colour, linewidth=1.6, marker="o" if dotted else None, markersize=5.5, label=line.name
+            )
+            for x, y, name in zip(line.x, line.y, line.labels, strict=True):
+                axes.annotate(name, (x, y), (side * 6, 4), textcoords="offset points", ha=align, color=INK, fontsize=8.4)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.grid(True)
+        axes.margins(x=0.1, y=0.12)
+        if len(lines) > 1:
+            legend(axes, len(lines))
+        return to_svg(drawing, label, label)

@@ -1,0 +1,66 @@
+"""Where the files of a source are, and what they hold, as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from py4j.protocol import Py4JJavaError  # type: ignore[import-untyped]
+from pyspark.sql import SparkSession
+
+from equipoise.errors import SourceError
+
+
+def is_remote(path: str) -> bool:
+    return "://" in path and not path.startswith("file://")
+
+
+def local_files(path: str) -> list[Path]:
+    """Sorted data files of a local file or folder (all levels; names that begin with '_' or '.' are no data).
+
+    Raises:
+        SourceError: when there is none.
+    """
+    root = Path(path.removeprefix("file://"))
+    if root.is_file():
+        return [root]
+    found = sorted(p for p in root.rglob("*") if p.is_file() and not any(part[0] in "_." for part in p.relative_to(root).parts))
+    if not found:
+        what = "holds no data file" if root.is_dir() else "does not exist"
+        raise SourceError(f"{path}: {what}; expected a file or a folder of files, relative paths count from the settings file")
+    return found
+
+
+def content_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """sha256 of each file's bytes, by name within their common folder, so that moving the data is no change."""
+    folder = files[0].parent
+    return {str(f.relative_to(folder) if f.is_relative_to(folder) else f): _sha256(f) for f in files}
+
+
+def remote_hashes(spark: SparkSession, path: str) -> dict[str, str]:
+    """sha256 of each file's name, length and time of change under a URI: reading every byte over a network would cost the ingest twice.
+
+    Raises:
+        SourceError: when there is none, or the file system cannot be reached.
+    """
+    jvm: Any = spark._jvm
+    root = jvm.org.apache.hadoop.fs.Path(path)
+    found: dict[str, str] = {}
+    try:
+        walk = root.getFileSystem(spark._jsc.hadoopConfiguration()).listFiles(root, True)
+        while walk.hasNext():
+            status = walk.next()
+            name = status.getPath().toString()
+            found[name] = hashlib.sha256(f"{name} {status.getLen()} {status.getModificationTime()}".encode()).hexdigest()
+    except Py4JJavaError as error:
+        raise SourceError(f"{path}: cannot be listed: {str(error.java_exception.getMessage()).splitlines()[0]}") from None
+    if not found:
+        raise SourceError(f"{path}: holds no file; expected a file or a folder of files")
+    return found
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

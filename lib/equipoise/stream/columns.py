@@ -1,0 +1,92 @@
+"""Packed example columns → numpy arrays → torch batches, with every width checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from equipoise.errors import StreamError
+
+Arrays = dict[str, NDArray[np.generic]]
+Batch = dict[str, torch.Tensor]
+
+USER_BYTES = 16
+LEARNER_COLUMNS = ("tokens", "length", "prior", "features", "label_counts", "label_value", "label_spend")
+IDENTITY_COLUMNS = ("user_id", "cut_day")
+_SCALARS: dict[str, type[np.generic]] = {
+    "length": np.int64,
+    "label_value": np.int64,
+    "label_spend": np.float64,
+    "cut_day": np.int64,
+}
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Values per row of the packed columns: tokens s, categories C, explicit features F."""
+
+    tokens: int
+    categories: int
+    features: int
+
+    def packed(self, column: str) -> tuple[np.dtype[np.generic], int] | None:
+        """Element type and number of elements of a packed column; None for a plain one."""
+        known: dict[str, tuple[np.dtype[np.generic], int]] = {
+            "tokens": (np.dtype("<i4"), self.tokens),
+            "prior": (np.dtype("<f4"), self.categories),
+            "label_counts": (np.dtype("<f4"), self.categories),
+            "features": (np.dtype("<f4"), self.features),
+            "user_id": (np.dtype("u1"), USER_BYTES),
+        }
+        return known.get(column)
+
+
+def unpack(raw: Mapping[str, NDArray[np.generic]], widths: Widths) -> Arrays:
+    """One row group as read → arrays with one row per example; packed columns become (rows, width).
+
+    Binary columns must arrive as object arrays of bytes: numpy's own bytes type cuts trailing zero bytes, that is small numbers.
+
+    Raises:
+        StreamError: a null, another type, another length of bytes, or columns of unequal length.
+    """
+    arrays = {name: _unpack_one(name, values, widths) for name, values in raw.items()}
+    lengths = {name: len(a) for name, a in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise StreamError(f"columns of one row group have unequal lengths {lengths}: rows would be lost; run again")
+    return arrays
+
+
+def _unpack_one(name: str, values: NDArray[np.generic], widths: Widths) -> NDArray[np.generic]:
+    packed = widths.packed(name)
+    if packed is None:
+        expected = _SCALARS[name]
+        if not np.issubdtype(values.dtype, np.integer if expected is np.int64 else np.floating):
+            raise StreamError(
+                f"column {name} came as {values.dtype}, expected {expected.__name__} without nulls; build the examples again"
+            )
+        return values.astype(expected)
+    dtype, width = packed
+    if values.dtype != object:
+        raise StreamError(f"column {name} came as {values.dtype}, expected bytes objects; trailing zero bytes would be lost")
+    wrong = {len(v) if isinstance(v, bytes) else type(v).__name__ for v in values} - {width * dtype.itemsize}
+    if wrong:
+        raise StreamError(
+            f"column {name} holds values of {sorted(map(str, wrong))[:3]} bytes, expected {width * dtype.itemsize} "
+            f"({width} × {dtype}); the examples were packed with other settings; build them again"
+        )
+    return np.frombuffer(b"".join(values), dtype=dtype).reshape(len(values), width)
+
+
+def to_batch(arrays: Arrays) -> Batch:
+    """Rows as tensors: tokens (b, s) int64 cut to the longest text, mask (b, s) int64, the others as their column says."""
+    batch = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items() if name not in ("tokens", "length")}
+    if "tokens" in arrays and "length" in arrays:
+        length = arrays["length"].astype(np.int64)
+        longest = max(1, int(length.max()))
+        batch["tokens"] = torch.from_numpy(arrays["tokens"][:, :longest].astype(np.int64))
+        batch["mask"] = torch.from_numpy((np.arange(longest) < length[:, None]).astype(np.int64))
+    return batch

@@ -1,0 +1,77 @@
+"""The model card: what a model was trained on, how well it does, how it was made, and what it must not be used for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from equipoise.models import ModelMeta
+from equipoise.training.sample import Sample
+
+_FIGURES = (
+    ("loss", "weighted sum, nats"),
+    ("category_loss", "next categories, cross-entropy, nats"),
+    ("category_kl_bits", "next categories, KL from the label shares, bits"),
+    ("value_loss", "value class, log loss, nats"),
+)
+
+
+def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, float]], ended: str) -> str:
+    """The card as Markdown. `history`: one record per validation pass, the first of the untrained model."""
+    start, best = history[0], next(h for h in history if h["step"] == meta.metrics["best_step"])
+    training = meta.settings.get("training", {})
+    parts = [
+        f"# Model {meta.model_id}",
+        "A pretrained text encoder with LoRA adapters (merged) reads a user's behaviour as one line of text. Two heads predict "
+        f"the categories of the user's next window ({len(meta.categories)} categories, given that it is not empty) and its value "
+        "class (O nothing, interest, buy). The category head adds to the log of the user's decayed history smoothed by the "
+        f"population; the value head adds to a multinomial logit on {len(meta.feature_names)} explicit features. Untrained, the "
+        "model is those two baselines.",
+        "## Trained on",
+        _bullets(
+            *(f"`{table}` version {version}" for table, version in sorted(meta.table_versions.items())),
+            f"{sample.training_rows:,} training examples at the cuts {', '.join(sample.training_cuts)}",
+            f"{sample.validation_rows:,} validation examples at the later cut {', '.join(sample.validation_cuts)}",
+            f"one seed: {training.get('seed')}; figures move a little with it",
+        ),
+        "Labels come from the window that starts at the cut; features from before it.",
+        "## Validation",
+        _table(("", "untrained (baselines)", f"published (step {int(best['step'])})"), _compared(start, best)),
+        f"Training ended at step {int(meta.metrics['steps'])}: {ended}. Lower is better everywhere. The published weights are "
+        "the best of these passes, chosen on the same validation examples, so the gain is a little flattered; held-back figures "
+        "are in `gold.evaluation`.",
+        _table(
+            ("step", *(name for name, _ in _FIGURES)),
+            [(f"{int(h['step'])}", *(_number(h[n]) for n, _ in _FIGURES)) for h in history],
+        ),
+        "## Settings",
+        f"```json\n{json.dumps(meta.settings, indent=2, sort_keys=True)}\n```",
+        "## Limits",
+        _bullets(
+            f"Reads at most {meta.max_tokens} tokens of behaviour text; categories it has not seen in training have no place.",
+            "Expected spend is Σ probability × mean spend of the class in training labels: a ranking aid, not a forecast."
+            if meta.has_amounts
+            else "The source has no amounts: it says nothing of money.",
+            "Trained on one source and period; on another, train again. It has no notion of season beyond its training cuts.",
+            "Says what users are likely to do, not what a campaign would change.",
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _compared(start: dict[str, float], best: dict[str, float]) -> list[tuple[str, ...]]:
+    return [(f"{name}: {text}", _number(start[name]), _number(best[name])) for name, text in _FIGURES]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}"
+
+
+def _bullets(*lines: str) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    ruled = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ruled)

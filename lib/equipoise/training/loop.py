@@ -1,0 +1,222 @@
+"""The training loop: an iterable of batches in, the best weights and their figures out. Knows no reader and no Spark."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+
+from equipoise.errors import ModelError
+from equipoise.models import BehaviourModel
+from equipoise.models.losses import combined
+from equipoise.training.checkpoint import Checkpoints, Progress, Weights, weights_of
+from equipoise.training.optimiser import make_optimiser, set_rate
+from equipoise.training.ranks import Ranks
+from equipoise.training.tracking import Tracker
+from equipoise.training.validation import forward_sums, validate
+
+Batches = AbstractContextManager[Iterable[dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to train; every field is a setting of the same name."""
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    warmup_share: float
+    clip_norm: float
+    category_weight: float
+    value_weight: float
+    evaluations_per_epoch: int
+    patience: int
+    checkpoint_every: int
+    max_seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best weights, the figures before the first step and at the best one, and why training ended."""
+
+    weights: Weights
+    progress: Progress
+    ended: str
+    examples_per_second: float
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Flat figures: `start_…` of the untrained model, `best_…` of the weights."""
+        best = next(h for h in self.progress.history if h["step"] == self.progress.best_step)
+        figures = {f"start_{k}": v for k, v in self.progress.history[0].items() if k != "step"}
+        figures |= {f"best_{k}": v for k, v in best.items() if k != "step"}
+        return figures | {
+            "best_step": float(self.progress.best_step),
+            "steps": float(self.progress.step),
+            "seconds": round(self.progress.seconds, 1),
+            "examples_per_second": round(self.examples_per_second, 1),
+        }
+
+
+class Training:
+    """One rank's part of a training. All ranks make the same number of steps and the same decisions."""
+
+    def __init__(
+        self,
+        model: BehaviourModel,
+        *,
+        train_batches: Callable[[int, int], Batches],
+        validation_batches: Callable[[], Batches],
+        steps_per_epoch: int,
+        options: Options,
+        ranks: Ranks,
+        tracker: Tracker | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        """`train_batches(epoch, skip)` opens one epoch from its batch `skip` on; `validation_batches()` this rank's shard."""
+        self._model = model.to(ranks.device)
+        self._open_epoch = train_batches
+        self._open_validation = validation_batches
+        self._per_epoch = steps_per_epoch
+        self._total = steps_per_epoch * options.epochs
+        self._every = math.ceil(steps_per_epoch / options.evaluations_per_epoch)
+        self._options = options
+        self._ranks = ranks
+        self._tracker = tracker
+        self._checkpoints = checkpoints
+        self._net: nn.Module = ranks.wrap(self._model)
+        self._optimiser: optim.AdamW = make_optimiser(
+            self._model,
+            learning_rate=options.learning_rate,
+            head_learning_rate=options.head_learning_rate,
+            weight_decay=options.weight_decay,
+        )
+        self._progress = Progress()
+        self._best: Weights = {}
+        self._earlier_seconds = 0.0
+        self._pass_seconds = 0.0
+        self._step_seconds = 0.0
+        self._steps_here = 0
+
+    def run(self) -> Trained:
+        """Trains to the end, to `patience` passes without gain, or to `max_seconds`; starts from the newest checkpoint.
+
+        The untrained model is the first candidate, so the best is never worse on validation than the baselines it starts as.
+        With the same arguments the weights are the same to the bit on a CPU, resumed or not, unless time ran out.
+
+        Raises:
+            ModelError: when the loss or a gradient is no longer finite, or a checkpoint does not fit.
+        """
+        self._began = time.monotonic()
+        if not self._resume():
+            self._validate()
+        ended = self._ended()
+        for epoch in range(self._progress.step // self._per_epoch, self._options.epochs):
+            if ended:
+                break
+            ended = self._epoch(epoch)
+        self._progress.seconds = self._seconds()
+        done = self._steps_here * self._options.batch_size * self._ranks.world_size
+        speed = done / self._step_seconds if self._step_seconds else 0.0
+        return Trained(self._best, self._progress, ended or "all epochs done", speed)
+
+    def _epoch(self, epoch: int) -> str:
+        """Trains the rest of an epoch; returns why training ends here, or ''."""
+        with self._open_epoch(epoch, self._progress.step - epoch * self._per_epoch) as batches:
+            for batch in batches:  # to the end of the stream, which then checks that no row was lost
+                self._step(batch)
+                late = self._ranks.agree(self._late())
+                if late or self._progress.step % self._every == 0 or self._progress.step % self._per_epoch == 0:
+                    self._validate()
+                ended = self._ended() or ("out of time" if late else "")
+                if self._progress.step % self._options.checkpoint_every == 0 or ended:
+                    self._save()
+                if ended:
+                    return ended
+        if self._progress.step != (epoch + 1) * self._per_epoch:
+            raise ModelError(
+                f"epoch {epoch} gave {self._progress.step - epoch * self._per_epoch} batches, expected {self._per_epoch}; "
+                "the ranks would wait for one another for ever; this is a bug of the stream"
+            )
+        return ""
+
+    def _step(self, batch: dict[str, Tensor]) -> None:
+        began = time.monotonic()
+        step, options = self._progress.step, self._options
+        torch.manual_seed(step_seed(options.seed, self._ranks.rank, step))  # dropout then needs no state to resume
+        set_rate(self._optimiser, step, self._total, options.warmup_share)
+        self._model.train()
+        loss = combined(forward_sums(self._net, self._model, batch, self._ranks), options.category_weight, options.value_weight)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_([p for _, p in self._model.trainable()], options.clip_norm)
+        if not bool(norm.isfinite()):  # gradients are averaged, so every rank sees it at the same step
+            raise ModelError(
+                f"gradients are not finite at step {step + 1} (loss {float(loss.detach()):.4g}); lower training.learning_rate "
+                f"({options.learning_rate}) or training.head_learning_rate ({options.head_learning_rate})"
+            )
+        self._optimiser.step()
+        self._progress.step = step + 1
+        self._step_seconds += time.monotonic() - began
+        self._steps_here += 1
+        if self._tracker:
+            rate = float(self._optimiser.param_groups[0]["lr"])
+            rows = options.batch_size * self._ranks.world_size
+            self._tracker.step(step + 1, self._total, loss=float(loss.detach()), rate=rate, examples=rows)
+
+    def _validate(self) -> None:
+        began, progress = time.monotonic(), self._progress
+        with self._open_validation() as batches:
+            weights = {"category_weight": self._options.category_weight, "value_weight": self._options.value_weight}
+            metrics = validate(self._model, batches, self._ranks, **weights)
+        self._pass_seconds = time.monotonic() - began
+        better = metrics["loss"] < progress.best_loss
+        progress.history.append({"step": float(progress.step), **metrics})
+        progress.passes_without_gain = 0 if better else progress.passes_without_gain + 1
+        if better or not self._best:
+            progress.best_loss, progress.best_step = metrics["loss"], progress.step
+            self._best = weights_of(self._model)
+        if self._tracker:
+            self._tracker.validation(progress.step, metrics, best=better)
+
+    def _ended(self) -> str:
+        if self._progress.passes_without_gain >= self._options.patience:
+            return f"no gain in {self._options.patience} validation passes"
+        return ""
+
+    def _late(self) -> bool:
+        """Whether another step would leave too little time for a validation pass after it."""
+        per_step = self._step_seconds / max(1, self._steps_here)
+        return self._seconds() + per_step + self._pass_seconds >= self._options.max_seconds
+
+    def _seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._began
+
+    def _resume(self) -> bool:
+        path = self._checkpoints.newest() if self._checkpoints else None
+        if self._checkpoints is None or path is None:
+            return False
+        self._best, self._progress = self._checkpoints.load(path, self._model, self._optimiser)
+        self._earlier_seconds = self._progress.seconds
+        if self._tracker:
+            self._tracker.say(f"resumed at step {self._progress.step:,} of {self._total:,}")
+        return True
+
+    def _save(self) -> None:
+        if self._checkpoints and self._ranks.leads:
+            self._progress.seconds = self._seconds()
+            self._checkpoints.save(self._model, self._optimiser, self._best, self._progress)
+
+
+def step_seed(seed: int, rank: int, step: int) -> int:
+    """Seed of one rank's random numbers in one step."""
+    return int(np.random.SeedSequence([seed, rank, step]).generate_state(1, np.uint64)[0]) >> 1

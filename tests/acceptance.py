@@ -1,0 +1,120 @@
+"""Laws that must hold in any warehouse after the whole pipeline; each returns the rows that break it, as text."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from equipoise.store import Store
+from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
+
+REASON_TOLERANCE = 1e-4  # vectors are float32
+
+
+class Laws:
+    """The laws of one as-of date of one warehouse."""
+
+    def __init__(self, store: Store, as_of: date, k: int, explore_slots: int) -> None:
+        self.store, self.as_of, self.k, self.explore_slots = store, as_of, k, explore_slots
+        self.events = store.read("silver.events").filter(F.col("event_date") < F.lit(as_of))
+
+    def slice(self, name: str) -> DataFrame:
+        return self.store.read(name).filter(F.col("as_of") == F.lit(self.as_of))
+
+    def one_segment_row_per_user(self) -> list[str]:
+        users = self.events.filter("event_type <> 'expose'").select("user_id").distinct()
+        rows = self.slice("gold.user_segments")
+        lost = users.join(rows, "user_id", "left_anti").count()
+        extra = rows.join(users, "user_id", "left_anti").count()
+        doubled = rows.count() - rows.select("user_id").distinct().count()
+        return [f"{n} {what}" for n, what in ((lost, "users without"), (extra, "rows of nobody"), (doubled, "doubled")) if n]
+
+    def probabilities_sum_to_one(self) -> list[str]:
+        off = self.slice("gold.user_segments").filter("abs(p_o + p_interest + p_buy - 1) > 1e-6").count()
+        return [f"{off} users whose probabilities do not sum to 1"] if off else []
+
+    def target_shares_sum_to_one(self) -> list[str]:
+        sums = self.slice("gold.user_interests").groupBy("user_id").agg(F.sum("target_share").alias("s"))
+        off = sums.filter("abs(s - 1) > 1e-6").count()
+        return [f"{off} users whose target shares do not sum to 1"] if off else []
+
+    def lists_are_complete(self) -> list[str]:
+        rows = self.slice("gold.recommendations")
+        shape = rows.groupBy("user_id").agg(
+            F.count("*").alias("rows"),
+            F.countDistinct("item_id").alias("items"),
+            F.min("rank").alias("first"),
+            F.max("rank").alias("last"),
+            F.countDistinct("rank").alias("ranks"),
+            F.sum((F.col("slot") == "explore").cast("int")).alias("explore"),
+        )
+        k = self.k
+        off = shape.filter(
+            f"rows <> {k} OR items <> {k} OR first <> 1 OR last <> {k} OR ranks <> {k} OR explore <> {self.explore_slots}"
+        )
+        users = self.slice("gold.user_segments").select("user_id")
+        lost = users.join(rows, "user_id", "left_anti").count()
+        found = [f"{off.count()} users with a broken list, such as {off.first()}"] if off.count() else []
+        return [*found, f"{lost} users without a list"] if lost else found
+
+    def explored_categories_are_unseen(self) -> list[str]:
+        knowing = self.events.filter(F.col("event_type").isin(*KNOWING_EVENT_TYPES))
+        seen = knowing.join(self.store.read("silver.item_categories"), "item_id").select("user_id", "category").distinct()
+        explored = self.slice("gold.recommendations").filter("slot = 'explore' AND reason_code <> 'least_known'")
+        off = explored.join(seen, ["user_id", "category"], "left_semi").count()
+        return [f"{off} explored categories that the user had seen"] if off else []
+
+    def reasons_join(self) -> list[str]:
+        rows = self.slice("gold.recommendations").select("user_id", "rank", "item_id", "reason_code", "reason_key", "reason_value")
+        found = []
+        for code, truth in self._truths().items():
+            mine = rows.filter(F.col("reason_code") == code)
+            joined = mine.join(truth, ["user_id", "reason_key"], "left")
+            wrong = F.col("true_value").isNull() | (F.abs(F.col("true_value") - F.col("reason_value")) > REASON_TOLERANCE)
+            off = joined.filter(wrong)
+            if off.count():
+                found.append(f"{off.count()} of {mine.count()} reasons {code} without a true row, such as {off.first()}")
+        other = rows.filter(~F.col("reason_code").isin(*self._truths())).count()
+        return [*found, f"{other} rows with an unknown reason_code"] if other else found
+
+    def _truths(self) -> dict[str, DataFrame]:
+        interests = self.slice("gold.user_interests").withColumn("reason_key", F.col("category"))
+        by_category = {
+            code: interests.select("user_id", "reason_key", F.col(column).alias("true_value"))
+            for code, column in (
+                ("popular_in_category", "target_share"),
+                ("unseen_category", "predicted_share"),
+                ("least_known", "observed_share"),
+            )
+        }
+        knowing = self.events.filter(F.col("event_type").isin(*KNOWING_EVENT_TYPES))
+        bought = knowing.groupBy("user_id", F.col("item_id").alias("reason_key")).agg(F.count("*").cast("double").alias("true_value"))
+        users = self.slice("feature.user_vectors").select("user_id", F.col("vector").alias("u"))
+        items = self.store.read("feature.item_vectors").select(F.col("item_id").alias("reason_key"), F.col("vector").alias("i"))
+        named = self.slice("gold.recommendations").filter("reason_code = 'similar_text'").select("user_id", "reason_key").distinct()
+        dot = F.aggregate(F.zip_with("u", "i", lambda a, b: a.cast("double") * b), F.lit(0.0), lambda a, b: a + b)
+        cosine = named.join(users, "user_id").join(items, "reason_key").select("user_id", "reason_key", dot.alias("true_value"))
+        return {**by_category, "bought_before": bought, "similar_text": cosine}
+
+    def rows_are_conserved(self) -> list[str]:
+        """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""
+        metrics = self.store.read("ops.quality_metrics").filter("metric IN ('rows_in', 'rows_good', 'rows_quarantined')")
+        wide = metrics.groupBy("run_id", "table_name").pivot("metric", ["rows_in", "rows_good", "rows_quarantined"]).agg(F.first("value"))
+        off = wide.filter("rows_in <> rows_good + rows_quarantined").collect()
+        return [f"{r['table_name']}: {r}" for r in off]
+
+    def broken(self) -> dict[str, list[str]]:
+        """Every broken law with its examples; empty when all hold."""
+        laws = (
+            self.one_segment_row_per_user,
+            self.probabilities_sum_to_one,
+            self.target_shares_sum_to_one,
+            self.lists_are_complete,
+            self.explored_categories_are_unseen,
+            self.reasons_join,
+            self.rows_are_conserved,
+        )
+        results = {law.__name__: law() for law in laws}
+        return {name: found for name, found in results.items() if found}

@@ -1,0 +1,63 @@
+"""kill -9 at random moments, then a rerun: the tables are those of an unkilled run, row for row."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.pipeline import JOBS, SMALL, differences, must, submit
+
+pytestmark = pytest.mark.slow
+KILLED = ("ingest_events", "score_users", "recommend_items")
+MOMENTS = 3
+
+
+@dataclass
+class Reference:
+    """An unkilled run: the warehouse before and after each job that is to be killed, and the job's seconds."""
+
+    before: dict[str, Path] = field(default_factory=dict)
+    after: dict[str, Path] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    root = tmp_path_factory.mktemp("kill")
+    warehouse = root / "warehouse"
+    warehouse.mkdir()
+    found = Reference()
+    for job in JOBS[: JOBS.index(KILLED[-1]) + 1]:
+        if job in KILLED:
+            found.before[job] = Path(shutil.copytree(warehouse, root / f"before_{job}"))
+        found.seconds[job] = must(submit(job, warehouse, *SMALL)).seconds
+        if job in KILLED:
+            found.after[job] = Path(shutil.copytree(warehouse, root / f"after_{job}"))
+    yield found
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize("job", KILLED)
+def test_a_killed_job_run_again_leaves_the_tables_of_an_unkilled_run(
+    spark: SparkSession, reference: Reference, job: str, moment: int, tmp_path: Path
+) -> None:
+    warehouse = Path(shutil.copytree(reference.before[job], tmp_path / "warehouse"))
+    # The later half of a run is where tables are written; a kill before the first write proves little.
+    share = random.Random(f"{job}{moment}").uniform(0.4, 0.95)
+    killed = submit(job, warehouse, *SMALL, kill_after=share * reference.seconds[job])
+    again = must(submit(job, warehouse, *SMALL))
+    assert differences(spark, warehouse, reference.after[job]) == []
+    said = "skipped" if "skipped: run" in again.output else "ran"
+    print(f"{job}: killed after {killed.seconds:.1f} s ({share:.0%}), exit {killed.code}; rerun {said}")  # noqa: T201
+
+
+def test_the_comparison_sees_a_difference(spark: SparkSession, reference: Reference, tmp_path: Path) -> None:
+    warehouse = Path(shutil.copytree(reference.after["ingest_events"], tmp_path / "warehouse"))
+    spark.sql(f"DELETE FROM delta.`{warehouse}/silver/users` WHERE user_id IN (SELECT min(user_id) FROM delta.`{warehouse}/silver/users`)")
+    assert differences(spark, warehouse, reference.after["ingest_events"])

@@ -1,0 +1,158 @@
+"""A small shop in pandas: its behaviour, catalogue, interests and vectors, and what candidates follow from them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from equipoise.recommend.block import COSINE, HISTORY, POPULAR
+from equipoise.recommend.lists import Policy
+from equipoise.recommend.table import Limits
+from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
+from tests.unit.recommend.made import World, interest, table
+
+AS_OF = date(2017, 11, 6)
+WEIGHTS = {"purchase": 1.0, "cart": 0.6, "click": 0.3, "view": 0.1, "rate": 1.0}
+TYPES = ("purchase", "view", "view", "cart", "click", "rate", "expose", "search", "comment")
+LIMITS = Limits(
+    history_candidates=12,
+    cosine_candidates=7,
+    popular_candidates=12,
+    history_half_life_baskets=3.0,
+    min_item_events=2,
+    half_life_days=40.0,
+    event_weights=WEIGHTS,
+)
+
+
+def policy(**changes: Any) -> Policy:
+    values: dict[str, Any] = {
+        "as_of": AS_OF,
+        "k": 8,
+        "explore_slots": 2,
+        "calibration": 0.4,
+        "alpha": 0.01,
+        "history_weight": 0.7,
+        "explore_pool": 4,
+        "min_item_events": LIMITS.min_item_events,
+        "seed": 1,
+    }
+    return Policy(**{**values, **changes})
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Frames with the columns the tables have; `vectors`: item or user → vector; `texts`: item → text hash."""
+
+    events: pd.DataFrame
+    item_categories: pd.DataFrame
+    interests: pd.DataFrame
+    user_vectors: dict[str, list[float]]
+    item_vectors: dict[str, list[float]]
+    texts: dict[str, str]
+
+
+def shop(seed: int = 1, users: int = 30, items: int = 50) -> Shop:
+    rng = np.random.default_rng(seed)
+    names = [f"c{n}" for n in range(9)] + ["UNKNOWN"]
+    categories = []
+    for n in range(items):
+        chosen = sorted(rng.choice(names, size=int(rng.integers(1, 4)), replace=False))
+        categories += [(f"i{n:02d}", str(c), 1.0 / len(chosen)) for c in chosen]
+    rows = []
+    for u in range(users):
+        taste = rng.choice(items - 5, size=int(rng.integers(1, 9)), replace=False)  # the last five are never touched
+        for _ in range(int(rng.choice([1, 4, 25]))):
+            kind = str(rng.choice(TYPES))
+            item = None if kind == "search" else f"i{int(rng.choice(taste)):02d}"
+            rows.append((f"u{u:02d}", item, kind, AS_OF - timedelta(days=int(rng.integers(1, 120)))))
+    events = pd.DataFrame(rows, columns=["user_id", "item_id", "event_type", "event_date"])
+    item_categories = pd.DataFrame(categories, columns=["item_id", "category", "weight"])
+    texts = {f"i{n:02d}": f"t{n % 20:02d}" for n in range(items)}
+    of_text = {t: _unit(rng) for t in sorted(set(texts.values()))}
+    user_vectors = {f"u{u:02d}": _unit(rng) for u in range(users)}
+    interests = _interests(sorted(user_vectors), events, item_categories, names, rng)
+    return Shop(events, item_categories, interests, user_vectors, {i: of_text[t] for i, t in texts.items()}, texts)
+
+
+def _unit(rng: np.random.Generator) -> list[float]:
+    v = rng.normal(size=6)
+    return [float(x) for x in (v / np.linalg.norm(v)).astype(np.float32)]
+
+
+def _interests(
+    users: list[str], events: pd.DataFrame, item_categories: pd.DataFrame, names: list[str], rng: np.random.Generator
+) -> pd.DataFrame:
+    """Rows as score_users keeps them: every observed category and some more."""
+    touched = events[events["event_type"] != "expose"].merge(item_categories, on="item_id")
+    rows = []
+    for user in users:
+        own = set(touched.loc[touched["user_id"] == user, "category"])
+        mine = sorted(own | set(rng.choice(names, size=6, replace=False)))
+        target, predicted, observed = (rng.dirichlet(np.ones(len(mine))) for _ in range(3))
+        order = np.argsort(np.argsort(-target)) + 1
+        rows += [
+            (user, c, int(r), o if c in own else 0.0, p, t)
+            for c, r, o, p, t in zip(mine, order, observed, predicted, target, strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["user_id", "category", "rank", "observed_share", "predicted_share", "target_share"])
+
+
+def rows_of(made: Shop, how: Policy, limits: Limits) -> pd.DataFrame:
+    """The rows of one block with all users, from their definitions in plain loops; `place` is that of shelves of depth k."""
+    behaviour = made.events[(made.events["event_type"] != "expose") & made.events["item_id"].notna()]
+    visits: dict[tuple[str, str, date], float] = defaultdict(float)
+    counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: {"known": 0, "bought": 0, "looked": 0})
+    for e in behaviour.itertuples():
+        key = (e.user_id, e.item_id, e.event_date)
+        visits[key] = max(visits[key], limits.event_weights.get(e.event_type, 0.0))
+        count = counts[(e.user_id, e.item_id)]
+        count["known"] += e.event_type in KNOWING_EVENT_TYPES
+        count["bought"] += e.event_type == "purchase"
+        count["looked"] += 1
+    popularity, number = defaultdict(float), defaultdict(int)
+    for (_, item, day), weight in visits.items():
+        popularity[item] += weight * 2 ** (-(how.as_of - day).days / limits.half_life_days)
+        number[item] += 1
+    of: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for r in made.item_categories.itertuples():
+        of[r.item_id].append((r.category, r.weight))
+    world = World(dict(of), {i: popularity[i] for i in of}, {i: number[i] for i in of}, how.k)
+    rows = world.shelf_rows()
+    for user in made.user_vectors:
+        rows += _rows_of_user(user, made, world, visits, counts, limits)
+    return table(rows)
+
+
+def _rows_of_user(user: str, made: Shop, world: World, visits: Any, counts: Any, limits: Limits) -> list[dict[str, object]]:
+    days = sorted({d for u, _, d in visits if u == user}, reverse=True)
+    decayed: dict[str, float] = defaultdict(float)
+    for (u, item, day), weight in visits.items():
+        if u == user:
+            decayed[item] += weight * 2 ** (-days.index(day) / limits.history_half_life_baskets)
+    total = sum(decayed.values())
+    own = {i: round(v, 12) / total for i, v in decayed.items() if v > 0}
+    history = sorted(own, key=lambda i: (-own[i], i))[: limits.history_candidates]
+    eligible = [i for i, n in world.visits.items() if n >= limits.min_item_events]
+    u = np.array(made.user_vectors[user])
+    near = {i: round(float(u @ np.array(made.item_vectors[i])), 9) for i in eligible}
+    close = sorted(eligible, key=lambda i: (-near[i], -world.popularity[i], i))[: limits.cosine_candidates]
+    mine = made.interests[made.interests["user_id"] == user]
+    top = mine[mine["rank"] <= -(-limits.popular_candidates // 5)]["category"]
+    popular = {i for c in top for i in world.in_category(c)[:5] if world.visits[i] >= limits.min_item_events}
+    rows: list[dict[str, object]] = []
+    for item in sorted({*history, *close, *popular}):
+        facts: dict[str, object] = {"source": HISTORY if item in history else COSINE if item in close else POPULAR}
+        facts |= {"cosine": near[item]} if item in close else {}
+        facts |= {"own": own[item], **counts[(user, item)]} if item in history else {}
+        rows += world.candidate_rows(user, item, **facts)
+    seen = {c for (who, i), n in counts.items() if who == user and n["known"] for c, _ in world.categories[i]}
+    return rows + [
+        interest(user, r.category, r.target_share, r.predicted_share, r.observed_share, r.category in seen)
+        for r in mine.itertuples()
+    ]

@@ -1,0 +1,363 @@
+"""A small invented night, written through the store: enough rows that every section of the report has something to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from equipoise.store import Store
+from equipoise.store.ledger import Entry
+from equipoise.tables import CATALOGUE
+from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.vocabulary import EVENT_TYPES, SEGMENTS
+
+AS_OF = date(2017, 11, 6)
+MODEL = "3f9a27c1d0b84e55"
+CATEGORIES = (
+    "SOFT DRINKS",
+    "FLUID MILK PRODUCTS",
+    "BEEF",
+    "CHEESE",
+    "FROZEN PIZZA",
+    "BAG SNACKS",
+    "BAKED BREAD/BUNS/ROLLS",
+    "YOGURT",
+    "LUNCHMEAT",
+    "TROPICAL FRUIT",
+    "VEGETABLES - SHELF STABLE",
+    "COLD CEREAL",
+    "ICE CREAM/MILK/SHERBTS",
+    "EGGS",
+    "SALAD MIX",
+    "CANDY - PACKAGED",
+    "BABY FOODS",
+    "DOG FOODS",
+    "GREETING CARDS",
+    "UNKNOWN",
+)
+RFM = ("Champions", "Loyal", "Potential", "At risk", "Lost")
+Records = list[dict[str, Any]]
+METHODS = ("fine-tuned", "frozen encoder", "ema_dirichlet", "ema_popularity", "population")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much to invent."""
+
+    users: int = 30
+    windows: int = 4
+    items: int = 60
+    places: int = 6
+    explore: int = 2
+
+
+def write_night(
+    store: Store, spark: Any, sizes: Sizes = Sizes(), seed: int = 1, *, model: str = MODEL, evaluation: bool = True
+) -> None:
+    """Every table that the report reads, for AS_OF."""
+    rng = np.random.default_rng(seed)
+    users = [f"{rng.integers(0, 16**8):08x}{i:024x}" for i in range(sizes.users)]
+    tastes = rng.dirichlet(0.25 + 6.0 / (1 + np.arange(len(CATEGORIES))), sizes.users)
+    frames = {
+        "silver.items": _items(sizes),
+        "silver.events": _events(users, sizes, rng),
+        "feature.category_shares": _windows(users, tastes, sizes, rng),
+        "feature.user_profile": _profiles(users, rng),
+        "gold.user_interests": _interests(users, tastes, rng),
+        "gold.user_segments": _segments(users, rng),
+        "gold.recommendations": _lists(users, tastes, sizes, rng),
+        "gold.evaluation": _evaluation(rng) if evaluation else [],
+    }
+    slice_of = {"as_of": AS_OF, "source": "invented"}
+    for name, records in frames.items():
+        table = CATALOGUE[name]
+        stamps = {**slice_of, "run_id": f"run-{name}", "model_id": model, "synthetic": False}
+        rows = [tuple((stamps | record)[c] for c in table.column_names) for record in records]
+        frame = spark.createDataFrame(rows, table.struct_type())
+        store.replace(frame, name, {k: slice_of[k] for k in table.slice_by}, fingerprint=f"{name}{seed}{model}", job="test")
+    write_ops(store, spark)
+
+
+def write_ops(store: Store, spark: Any) -> None:
+    """Ledger of a night and the ingest's quality metrics: 1,000 rows in, 3 set aside."""
+    seconds = {
+        "ingest_events": 41,
+        "build_features": 55,
+        "finetune_encoder": 128,
+        "score_users": 47,
+        "segment_users": 12,
+        "recommend_items": 33,
+    }
+    at = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
+    entries = []
+    for job, took in seconds.items():
+        as_of = None if job == "ingest_events" else AS_OF
+        end = at + timedelta(seconds=took)
+        rows_out = {f"gold.{job}": 1000}
+        entries.append(Entry(f"run-{job}", 1, job, as_of, "0" * 64, "c0de", {}, {}, rows_out, at, end, "done", None))
+        at = end
+    frame = spark.createDataFrame([tuple(vars(e).values()) for e in entries], CATALOGUE["ops.runs"].struct_type())
+    store.append(frame, "ops.runs", fingerprint="ledger", job="test")
+    metrics = [
+        ("transactions", "rows_in", 1000.0, "ok"),
+        ("transactions", "rows_good", 997.0, "ok"),
+        ("transactions", "rows_quarantined", 3.0, "warn"),
+    ]
+    metrics += [
+        ("transactions", f"rule:{r}", v, s)
+        for r, v, s in (
+            ("duplicate", 2.0, "fail"),
+            ("time_missing", 1.0, "fail"),
+            ("quantity_outlier", 17.0, "warn"),
+            ("user_missing", 0.0, "ok"),
+        )
+    ]
+    rows = [("run-ingest_events", *m) for m in metrics]
+    store.append(
+        spark.createDataFrame(rows, CATALOGUE["ops.quality_metrics"].struct_type()),
+        "ops.quality_metrics",
+        fingerprint="metrics",
+        job="test",
+    )
+
+
+def _items(sizes: Sizes) -> Records:
+    names = [CATEGORIES[i % len(CATEGORIES)] for i in range(sizes.items)]
+    rows = [
+        {
+            "item_id": f"i{i}",
+            "title": f"{c.title()} no. {i}",
+            "category_1": "GROCERY",
+            "category_2": c,
+            "category_3": c,
+            "brand": None,
+            "text": c.lower(),
+        }
+        for i, c in enumerate(names)
+    ]
+    return rows
+
+
+def _events(users: list[str], sizes: Sizes, rng: np.random.Generator) -> Records:
+    rows = []
+    for i, user in enumerate(users):
+        for k in range(4):
+            day = AS_OF - timedelta(days=int(rng.integers(-20, 280)))
+            rows.append(
+                {
+                    "event_id": f"e{i}-{k}",
+                    "user_id": user,
+                    "item_id": f"i{rng.integers(sizes.items)}",
+                    "event_type": "purchase" if k else "redeem",
+                    "event_ts": datetime(day.year, day.month, day.day, 12, tzinfo=UTC),
+                    "event_date": day,
+                    "quantity": 1.0,
+                    "amount": 2.5,
+                    **dict.fromkeys(("dwell_ms", "basket_id", "campaign_id", "store_id", "channel", "rating", "text")),
+                }
+            )
+    return rows
+
+
+def _windows(users: list[str], tastes: np.ndarray, sizes: Sizes, rng: np.random.Generator) -> Records:
+    rows = []
+    drift = rng.normal(0, 0.35, (sizes.windows, len(CATEGORIES))).cumsum(axis=0)
+    for w in range(sizes.windows):
+        end = AS_OF - timedelta(days=28 * (sizes.windows - 1 - w))
+        for user, taste in zip(users, tastes, strict=True):
+            mean = taste * np.exp(drift[w]) + 1e-6
+            counts = rng.multinomial(25, mean / mean.sum())
+            share = counts / counts.sum()
+            rows += [
+                {
+                    "user_id": user,
+                    "window_end": end,
+                    "window_days": 28,
+                    "category": CATEGORIES[c],
+                    "weight": float(counts[c]),
+                    "share": float(share[c]),
+                    "events": float(counts[c]),
+                    "closed": True,
+                }
+                for c in np.flatnonzero(counts)
+            ]
+    return rows
+
+
+def _profiles(users: list[str], rng: np.random.Generator) -> Records:
+    rows = []
+    for user in users:
+        features = {name: float(rng.integers(1, 90)) for name, _ in H_FEATURES}
+        rows.append({"user_id": user, **features, "monetary": 100.0, **{f"n_{t}": 1 for t in EVENT_TYPES}})
+    return rows
+
+
+def _interests(users: list[str], tastes: np.ndarray, rng: np.random.Generator) -> Records:
+    rows = []
+    for user, taste in zip(users, tastes, strict=True):
+        evidence_total = float(rng.lognormal(3.0, 1.4))
+        seen = rng.random(len(CATEGORIES)) < 0.55
+        observed = np.where(seen, taste, 0.0) / max(taste[seen].sum(), 1e-9)
+        predicted = rng.dirichlet(0.2 + 20 * taste)
+        trust = evidence_total / (evidence_total + 20.0)
+        target = trust * observed + (1 - trust) * predicted
+        target = target / target.sum()
+        order = np.argsort(-target, kind="stable")
+        rank = np.empty(len(order), dtype=int)
+        rank[order] = np.arange(1, len(order) + 1)
+        rows += [
+            {
+                "user_id": user,
+                "category": CATEGORIES[c],
+                "rank": int(rank[c]),
+                "observed_share": float(observed[c]),
+                "predicted_share": float(predicted[c]),
+                "is_predicted_top": bool(c == predicted.argmax()),
+                "target_share": float(target[c]),
+                "evidence": evidence_total * float(observed[c]),
+                "reason": "own behaviour and model",
+            }
+            for c in range(len(CATEGORIES))
+        ]
+    return rows
+
+
+def _segments(users: list[str], rng: np.random.Generator) -> Records:
+    p = rng.dirichlet((0.6, 0.9, 1.1), len(users))
+    spend = 40 * p[:, 1] + 260 * p[:, 2] * rng.lognormal(0, 0.5, len(users))
+    tier = 1 + np.argsort(np.argsort(spend, kind="stable"), kind="stable") * 5 // len(users)
+    return [
+        {
+            "user_id": user,
+            "segment": SEGMENTS[int(p[i].argmax())],
+            "p_o": float(p[i, 0]),
+            "p_interest": float(p[i, 1]),
+            "p_buy": float(1 - p[i, 0] - p[i, 1]),
+            "horizon_days": 28,
+            "expected_spend": float(spend[i]),
+            "value_tier": int(tier[i]),
+            "rfm_cell": "5-4-5",
+            "rfm_segment": RFM[min(int((1 - p[i, 2]) * 5), 4)],
+            "kmeans_cluster": int(rng.integers(1, 6)),
+            "reason": "recency and money",
+        }
+        for i, user in enumerate(users)
+    ]
+
+
+def _lists(users: list[str], tastes: np.ndarray, sizes: Sizes, rng: np.random.Generator) -> Records:
+    rows = []
+    for user, taste in zip(users, tastes, strict=True):
+        items = rng.choice(sizes.items, sizes.places, replace=False, p=_item_weights(taste, sizes))
+        for k, item in enumerate(items):
+            explore = k >= sizes.places - sizes.explore
+            category = CATEGORIES[item % len(CATEGORIES)]
+            code = (
+                "unseen_category" if explore else ("bought_before", "popular_in_category", "similar_text")[int(rng.integers(3))]
+            )
+            rows.append(
+                {
+                    "user_id": user,
+                    "rank": k + 1,
+                    "item_id": f"i{item}",
+                    "category": category,
+                    "slot": "explore" if explore else "exploit",
+                    "score": 1.0 / (k + 1),
+                    "relevance": 0.5,
+                    "propensity": float(np.clip(rng.lognormal(-3, 0.8), 0.002, 1)) if explore else 1.0,
+                    "source": "explore" if explore else "history",
+                    "reason_code": code,
+                    "reason_key": category,
+                    "reason_value": 0.3,
+                    "reason": f"{category.lower()} is new to you" if explore else "bought 3 times, last 5 days ago",
+                }
+            )
+    return rows
+
+
+def _item_weights(taste: np.ndarray, sizes: Sizes) -> np.ndarray:
+    weights = np.array([taste[i % len(CATEGORIES)] + 1e-4 for i in range(sizes.items)])
+    return weights / weights.sum()
+
+
+def _evaluation(rng: np.random.Generator) -> Records:
+    rows: list[dict[str, Any]] = []
+
+    def add(
+        task: str,
+        method: str,
+        metric: str,
+        cutoff: int,
+        value: float,
+        width: float,
+        group: str = "all",
+        n: int = 2400,
+        seeds: int | None = None,
+    ) -> None:
+        rows.append(
+            {
+                "task": task,
+                "method": method,
+                "metric": metric,
+                "cutoff": cutoff,
+                "split": "test",
+                "origin": "2017-11-06",
+                "user_group": group,
+                "value": float(value),
+                "ci_low": float(value - width),
+                "ci_high": float(value + width),
+                "n": n,
+                "seeds": seeds,
+            }
+        )
+
+    bases = {
+        "interests": {("kl_bits", 0): 2.1, ("ndcg", 10): 0.59, ("js_bits", 0): 0.43, ("log_loss", 0): 4.1},
+        "value": {("auc", 0): 0.86, ("ap", 0): 0.55, ("ngini", 0): 0.78, ("brier", 0): 0.1},
+        "items": {("ndcg", 10): 0.21, ("recall", 10): 0.16, ("recall_explore", 10): 0.01, ("ndcg_full", 10): 0.17},
+    }
+    for task, metrics in bases.items():
+        for (metric, cutoff), base in metrics.items():
+            for i, method in enumerate(METHODS):
+                better = -1 if metric in ("kl_bits", "js_bits", "log_loss", "brier") else 1
+                value = base * (1 - better * 0.03 * (i - 1) + float(rng.normal(0, 0.004)))
+                add(task, method, metric, cutoff, value, 0.012 * base, seeds=1 if i < 2 else None)
+                if method != METHODS[2]:
+                    add(
+                        task,
+                        method,
+                        f"{metric}_minus_{METHODS[2]}",
+                        cutoff,
+                        better * 0.03 * base * (1 - i),
+                        0.008 * base,
+                        seeds=1 if i < 2 else None,
+                    )
+                for g, n in (
+                    ("age=19-24", 60),
+                    ("age=25-34", 240),
+                    ("age=35-44", 310),
+                    ("age=45-54", 420),
+                    ("income=50-74K", 300),
+                    ("income=150K+", 85),
+                ):
+                    add(
+                        task,
+                        method,
+                        metric,
+                        cutoff,
+                        value * (1 + float(rng.normal(0, 0.03))),
+                        0.6 * base / np.sqrt(n),
+                        g,
+                        n,
+                        1 if i < 2 else None,
+                    )
+    for weight in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9):
+        for slots in (0, 2):
+            name = f"calibrated λ={weight:g} slots={slots}"
+            add("balance", name, "ndcg", 10, 0.22 - 0.05 * weight**2 - 0.006 * slots, 0.006, seeds=1)
+            add("balance", name, "kl_bits", 10, 0.8 * float(np.exp(-2.2 * weight)) + 0.03 * slots, 0.02, seeds=1)
+            add("balance", name, "recall_explore", 10, 0.0005 + 0.005 * slots, 0.001, seeds=1)
+    return rows

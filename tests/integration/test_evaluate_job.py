@@ -1,0 +1,238 @@
+"""evaluate_models on a small invented warehouse: its figures against loops over the events, its seeds, its refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+from datetime import date, timedelta
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+from scipy.stats import entropy
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from equipoise.evaluate.metrics.distribution import EPSILON
+from equipoise.job.run import run
+from equipoise.training.registry import Registry
+from tests.conftest import ROOT
+from tests.integration.evaluate_world import AS_OF, DAYS, FUEL, SLOTS, SOURCE, UNTIL, K, World, build
+from tests.small_models import CATEGORIES, publish, tiny_bert
+
+MODEL = "text_lora"
+TOML = f"""
+warehouse = "{{warehouse}}"
+[source]
+adapter = "simulated"
+name = "{SOURCE}"
+[identity]
+key_file = "key"
+[windows]
+origin = 2020-01-06
+days = {DAYS}
+[segments]
+ladder = "spend"
+[scoring]
+bfloat16 = "off"
+[recommend]
+k = {K}
+explore_slots = {SLOTS}
+explore_pool = 2
+min_item_events = 1
+[evaluate]
+labels_until = {UNTIL}
+resamples = 100
+exclude_categories = ["FUEL"]
+frontier = [0.0, 0.5]
+"""
+
+
+def job() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("evaluate_models", ROOT / "jobs" / "evaluate_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The warehouse with two published models that differ in nothing but the folder; one is promoted."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    made = build(spark, folder / "warehouse")
+    registry = Registry(f"{made.store.root}/models/encoder")
+    bert = str(tiny_bert(folder / "bert"))
+    for name in ("model-under-test", "sister"):
+        registry.publish(publish(registry.staging(name), bert), name)
+    registry.promote("model-under-test")
+    (folder / "settings.toml").write_text(TOML.format(warehouse=folder / "warehouse"))
+    return made
+
+
+def arguments(world: World, *flags: str, as_of: date = AS_OF) -> list[str]:
+    return ["--settings", str(Path(world.store.root).parent / "settings.toml"), "--as-of", str(as_of), *flags]
+
+
+def table(world: World) -> pd.DataFrame:
+    return (
+        world.store.read("gold.evaluation")
+        .toPandas()
+        .set_index(["task", "method", "metric", "origin", "user_group"])
+        .sort_index()
+    )
+
+
+@pytest.fixture(scope="module")
+def rows(world: World) -> pd.DataFrame:
+    module = job()
+    assert run(module.JOB, module.run, arguments(world), Path("evaluate_models.py")) == 0
+    return table(world)
+
+
+def value(rows: pd.DataFrame, task: str, method: str, metric: str, group: str = "all", origin: date = AS_OF) -> float:
+    return float(rows.loc[(task, method, metric, str(origin), group), "value"])
+
+
+def next_baskets(world: World) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Items of each user's first counted day from as_of on, for users with two counted days before; and their histories."""
+    truth: dict[str, set[str]] = {}
+    history: dict[str, set[str]] = {}
+    for user in world.users:
+        mine = [(day, i) for u, i, day, _ in world.events if u == user and i != FUEL and world.category[i] != "UNKNOWN"]
+        after = [day for day, _ in mine if AS_OF <= day < UNTIL]
+        if after and len({day for day, _ in mine if day < AS_OF}) >= 2:
+            truth[user] = {i for day, i in mine if day == min(after)}
+            history[user] = {i for day, i in mine if day < AS_OF}
+    return truth, history
+
+
+def test_list_metrics_equal_a_loop_over_the_events(world: World, rows: pd.DataFrame) -> None:
+    truth, history = next_baskets(world)
+    method = f"{MODEL} λ=0.3 slots={SLOTS}"
+    recall, ndcg, explore = [], [], []
+    for user, wanted in truth.items():
+        hits = [i in wanted for i in world.lists[user]]
+        best = sum(1 / np.log2(p + 2) for p in range(min(K, len(wanted))))
+        recall.append(sum(hits) / len(wanted))
+        ndcg.append(sum(h / np.log2(p + 2) for p, h in enumerate(hits)) / best)
+        new = [h for h, i in zip(hits, world.lists[user], strict=True) if i not in history[user]]
+        explore += [np.mean(new)] if new else []
+    assert value(rows, "items", method, "recall") == pytest.approx(np.mean(recall))
+    assert value(rows, "items", method, "ndcg") == pytest.approx(np.mean(ndcg))
+    assert value(rows, "items", method, "explore_precision") == pytest.approx(np.mean(explore))
+    assert rows.loc[("items", method, "ndcg", str(AS_OF), "all"), "n"] == len(truth)
+    slots = [world.lists[u][-1] in wanted for u, wanted in truth.items()]
+    assert value(rows, "items", method, "explore_slot_precision") == pytest.approx(np.mean(slots))
+    shown = {i for u in truth for i in world.lists[u]}
+    assert value(rows, "items", method, "coverage") == pytest.approx(len(shown) / len(world.items))
+    of_truth = {u: {world.category[i] for i in wanted} for u, wanted in truth.items()}
+    by_category = [np.mean([c in {world.category[i] for i in world.lists[u]} for c in cs]) for u, cs in of_truth.items()]
+    assert value(rows, "items", method, "category_recall") == pytest.approx(np.mean(by_category))
+
+
+def test_personal_frequency_equals_a_loop_over_the_events(world: World, rows: pd.DataFrame) -> None:
+    truth, history = next_baskets(world)
+    everything = [(u, i, day) for u, i, day, _ in world.events if day < AS_OF and i != FUEL and world.category[i] != "UNKNOWN"]
+    popularity = pd.Series([i for _, i, _ in set(everything)]).value_counts()
+    recall = []
+    for user, wanted in truth.items():
+        counts = pd.Series([i for u, i, _ in set(everything) if u == user]).value_counts()
+        top = sorted(history[user], key=lambda i, counts=counts: (-counts[i], -popularity[i], i))[:K]  # type: ignore[misc]
+        recall.append(len(set(top) & wanted) / len(wanted))
+    assert value(rows, "items", "p_top_freq", "recall") == pytest.approx(np.mean(recall))
+
+
+def window(world: World, user: str, start: date) -> list[tuple[str, float]]:
+    return [(i, m) for u, i, day, m in world.events if u == user and start <= day < start + timedelta(days=DAYS)]
+
+
+def test_interest_metrics_equal_scipy_on_users_with_ten_events(world: World, rows: pd.DataFrame) -> None:
+    lost = []
+    for user in world.users:
+        bought = [world.category[i] for i, _ in window(world, user, AS_OF)]
+        if len(bought) >= 10:
+            p = np.array([bought.count(c) / len(bought) for c in CATEGORIES])
+            q = (1 - EPSILON) * world.shares[user] + EPSILON / len(CATEGORIES)
+            lost.append(entropy(p, q, base=2))
+    assert value(rows, "interests", MODEL, "kl_bits") == pytest.approx(
+        np.mean(lost), abs=1e-6
+    )  # shares are stored in single precision
+    assert rows.loc[("interests", MODEL, "kl_bits", str(AS_OF), "all"), "n"] == len(lost)
+    assert value(rows, "interests", "all_history", "kl_bits") < value(rows, "interests", MODEL, "kl_bits")  # ours is random here
+
+
+def test_value_metrics_equal_scikit_learn(world: World, rows: pd.DataFrame) -> None:
+    spends = [sum(m for _, m in window(world, u, AS_OF)) for u in world.users]
+    earlier = [AS_OF - timedelta(days=DAYS * k) for k in range(5, 1, -1)]
+    learnt = [sum(m for _, m in window(world, u, cut)) for u in world.users for cut in earlier]
+    threshold = np.median([s for s in learnt if s > 0])
+    label = [0 if s == 0 else 2 if s >= threshold else 1 for s in spends]
+    p = np.stack([world.p[u] for u in world.users])
+    every = {"average": "macro", "labels": [0, 1, 2]}
+    buys = [s > 0 for s in spends]
+    assert value(rows, "value", MODEL, "auc") == pytest.approx(roc_auc_score(buys, 1 - p[:, 0]))
+    assert value(rows, "value", MODEL, "ap_nonbuyers") == pytest.approx(average_precision_score([not b for b in buys], p[:, 0]))
+    assert value(rows, "value", MODEL, "macro_f1") == pytest.approx(f1_score(label, p.argmax(1), **every))
+    assert value(rows, "value", MODEL, "mse") == pytest.approx(np.mean((p @ [0, 20, 90] - spends) ** 2))
+    cells = np.array([1 + n % 5 + 1 + 1 + n % 3 for n in range(len(world.users))])
+    assert value(rows, "value", "rfm_sum", "auc") == pytest.approx(roc_auc_score(buys, cells))
+    clusters = np.array([n % 3 for n in range(len(world.users))])
+    assert value(rows, "value", "kmeans_3", "macro_f1") == pytest.approx(f1_score(label, clusters, **every))
+    assert value(rows, "value", "oracle", "macro_f1") == 1.0
+    assert {"logit_12", "spend_112d", "recency", "population"} <= set(rows.loc["value"].index.get_level_values("method"))
+
+
+def test_groups_have_thirty_users_and_their_own_values(world: World, rows: pd.DataFrame) -> None:
+    assert set(rows.index.get_level_values("user_group")) == {"all", "half=first"}
+    first = world.users[:35]
+    spends = [sum(m for _, m in window(world, u, AS_OF)) > 0 for u in first]
+    expected = roc_auc_score(spends, [1 - world.p[u][0] for u in first])
+    assert value(rows, "value", MODEL, "auc", "half=first") == pytest.approx(expected)
+
+
+def test_balance_sweeps_lambda_and_slots_on_lists_of_their_own(rows: pd.DataFrame) -> None:
+    methods = set(rows.loc["balance"].index.get_level_values("method"))
+    assert methods == {
+        f"calibrated λ={w} slots={s}" for w, s in (("0", 0), ("0.5", 0), ("0", 1), ("0.5", 1), ("0.3", 0), ("0.3", 1), ("0.3", 2))
+    }
+    strict, free = (value(rows, "balance", f"calibrated λ={w} slots=0", "kl_bits") for w in ("0.5", "0"))
+    assert strict < free  # a list that is calibrated harder stands nearer to its target
+
+
+def test_differences_intervals_origins_and_seeds(rows: pd.DataFrame) -> None:
+    plain = rows.reset_index()
+    gap = value(rows, "items", "p_top_freq", "recall_minus_personal_decay")
+    assert gap == pytest.approx(value(rows, "items", "p_top_freq", "recall") - value(rows, "items", "personal_decay", "recall"))
+    inside = plain.dropna(subset=["ci_low"])
+    assert (inside["ci_low"] <= inside["ci_high"]).all()
+    later = plain[plain["origin"] == str(AS_OF + timedelta(days=DAYS))]
+    assert set(later["task"]) == {"items", "interests", "value"}
+    assert later["seeds"].isna().all(), "the model answers at its as_of only"
+    assert set(plain.loc[plain["seeds"].notna(), "seeds"]) == {1}
+    assert not plain["metric"].str.endswith("_seed_sd").any()
+
+
+def test_several_seeds_are_averaged_with_their_spread_and_a_rerun_is_skipped(
+    world: World, rows: pd.DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = job()
+    assert run(module.JOB, module.run, arguments(world), Path("evaluate_models.py")) == 0
+    assert "skipped" in capsys.readouterr().err
+    assert run(module.JOB, module.run, arguments(world, "--evaluate.seeds=5"), Path("evaluate_models.py")) == 0
+    several = table(world)
+    assert several.loc[("value", MODEL, "auc", str(AS_OF), "all"), "seeds"] == 2, "as many as there are"
+    one, mean = value(rows, "value", MODEL, "auc"), value(several, "value", MODEL, "auc")
+    spread = value(several, "value", MODEL, "auc_seed_sd")
+    assert spread == pytest.approx(np.sqrt(2) * abs(mean - one)), "of two values, sd = difference ÷ √2 and the mean lies between"
+    assert spread > 0
+    assert value(several, "value", "logit_12", "auc") == pytest.approx(value(rows, "value", "logit_12", "auc"))
+
+
+def test_labels_that_end_too_early_are_refused_with_the_way_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    module = job()
+    early = arguments(world, f"--evaluate.labels_until={AS_OF + timedelta(days=3)}")
+    assert run(module.JOB, module.run, early, Path("evaluate_models.py")) == 2
+    assert f"set it to {AS_OF + timedelta(days=DAYS)} or later" in capsys.readouterr().err

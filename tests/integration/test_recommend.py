@@ -1,0 +1,340 @@
+"""Recommendations on Spark: candidates and lists against plain Python, the laws, bad input, and the job."""
+
+from __future__ import annotations
+
+import runpy
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.errors import ContractError
+from equipoise.job.run import run
+from equipoise.recommend.cosine import cosine_candidates
+from equipoise.recommend.history import best_of_history, histories, visits
+from equipoise.recommend.lists import Policy
+from equipoise.recommend.popularity import category_items, item_popularity
+from equipoise.recommend.table import Inputs, check, check_inputs, recommendations, rows_for_blocks
+from equipoise.store import Store
+from equipoise.tables import CATALOGUE
+from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
+from tests.acceptance import Laws
+from tests.integration.recommend_world import AS_OF, LIMITS, WEIGHTS, Shop, policy, rows_of, shop
+from tests.integration.test_job import TOML
+from tests.unit.recommend.reference import Reference
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = ["item_id", "category", "slot", "source", "reason_code", "reason_key"]
+NUMBERS = ["score", "relevance", "propensity", "reason_value"]
+FLAGS = [
+    "--recommend.k=8",
+    "--recommend.history_candidates=12",
+    "--recommend.min_item_events=2",
+    "--recommend.explore_pool=4",
+    "--recommend.calibration=0.4",
+]
+
+
+def on_spark(spark: SparkSession, made: Shop) -> Inputs:
+    def frame(rows: list[tuple[object, ...]], ddl: str) -> DataFrame:
+        return spark.createDataFrame(rows, ddl)
+
+    events = made.events.astype(object).where(made.events.notna(), None)
+    return Inputs(
+        frame(
+            list(events.itertuples(index=False, name=None)), "user_id string, item_id string, event_type string, event_date date"
+        ),
+        frame(list(made.item_categories.itertuples(index=False, name=None)), "item_id string, category string, weight double"),
+        frame(
+            list(made.interests.itertuples(index=False, name=None)),
+            "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double",
+        ),
+        frame([(u, "m1", v) for u, v in made.user_vectors.items()], "user_id string, model_id string, vector array<float>"),
+        frame(
+            [(i, "m1", made.texts[i], v) for i, v in made.item_vectors.items()],
+            "item_id string, model_id string, text_sha256 string, vector array<float>",
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs(spark: SparkSession) -> Inputs:
+    return on_spark(spark, shop())
+
+
+@pytest.fixture(scope="module")
+def listed(inputs: Inputs) -> DataFrame:
+    return recommendations(rows_for_blocks(inputs, policy(), LIMITS, users=30, items=50), policy()).persist()
+
+
+def sorted_pandas(frame: DataFrame) -> pd.DataFrame:
+    return frame.toPandas().sort_values(["user_id", "rank"], ignore_index=True)
+
+
+def test_lists_from_raw_events_are_those_of_plain_python(listed: DataFrame) -> None:
+    found, rows = sorted_pandas(listed), rows_of(shop(), policy(), LIMITS)
+    assert found["user_id"].nunique() == 30
+    for user, mine in found.groupby("user_id"):
+        expected = pd.DataFrame(Reference(rows, str(user), policy()).rows(), columns=["rank", *KEYS, *NUMBERS])
+        pd.testing.assert_frame_equal(mine[KEYS].reset_index(drop=True), expected[KEYS], obj=str(user))
+        np.testing.assert_allclose(mine[NUMBERS].to_numpy(float), expected[NUMBERS].to_numpy(float), atol=1e-8, err_msg=str(user))
+    assert {"history", "cosine", "popular", "explore"} == set(found["source"]), "every source has a part in the test"
+    codes = {"bought_before", "looked_before", "similar_text", "popular_in_category", "unseen_category"}
+    assert codes <= set(found["reason_code"])
+
+
+def test_every_law_holds_and_the_check_says_so(listed: DataFrame, inputs: Inputs) -> None:
+    check(listed, inputs, k=8, explore_slots=2)
+    found = sorted_pandas(listed)
+    assert (found["rank"].to_numpy().reshape(-1, 8) == np.arange(1, 9)).all()
+    assert (found["slot"].to_numpy().reshape(-1, 8) == ["exploit"] * 6 + ["explore"] * 2).all()
+    assert found.groupby("user_id")["item_id"].nunique().eq(8).all()
+
+
+def test_every_reason_is_found_where_it_points(listed: DataFrame) -> None:
+    made, found = shop(), sorted_pandas(listed)
+    behaviour = made.events[made.events["event_type"] != "expose"]
+    knowing = behaviour[behaviour["event_type"].isin(KNOWING_EVENT_TYPES)].groupby(["user_id", "item_id"]).size()
+    looked = behaviour.groupby(["user_id", "item_id"]).size()
+    shares = made.interests.set_index(["user_id", "category"])
+    for row in found.itertuples():
+        key = (row.user_id, row.reason_key)
+        truth = {
+            "bought_before": lambda k=key: knowing[k],
+            "looked_before": lambda k=key: looked[k],
+            "similar_text": lambda k=key: np.dot(made.user_vectors[k[0]], made.item_vectors[k[1]]),
+            "popular_in_category": lambda k=key: shares.loc[k, "target_share"],
+            "unseen_category": lambda k=key: shares.loc[k, "predicted_share"],
+            "least_known": lambda k=key: shares.loc[k, "observed_share"],
+        }[row.reason_code]()
+        assert row.reason_value == pytest.approx(truth, abs=1e-6), row
+        assert row.reason
+
+
+def test_words(spark: SparkSession) -> None:
+    from equipoise.recommend.reasons import reason_text
+
+    rows = [
+        ("bought_before", "i1", 1.0, 1, "Bought 1 time before 2017-11-06"),
+        ("bought_before", "i1", 7.0, 7, "Bought 7 times before 2017-11-06"),
+        ("bought_before", "i1", 7.0, 2, "Bought, put in the cart, clicked or rated 7 times before 2017-11-06"),
+        ("looked_before", "i1", 2.0, 0, "Looked at 2 times before 2017-11-06"),
+        ("similar_text", "i1", 0.73149, 0, "Its text is close to the user's behaviour: cosine 0.731"),
+        ("popular_in_category", "EGGS", 0.0423, 0, "Popular in EGGS, to which 4.23 % of the list should go"),
+        ("unseen_category", "EGGS", 0.01, 0, "New to the user: EGGS, expected with 1.00 % of what comes next"),
+        ("least_known", "EGGS", 0.001, 0, "Least known to the user: EGGS with 0.10 % of the behaviour so far"),
+    ]
+    frame = spark.createDataFrame(
+        rows, "reason_code string, reason_key string, reason_value double, bought bigint, expected string"
+    )
+    assert [r for r in frame.select(reason_text(AS_OF).alias("said"), "expected").collect() if r["said"] != r["expected"]] == []
+
+
+def test_the_order_and_the_partitions_of_the_input_do_not_matter(inputs: Inputs, listed: DataFrame) -> None:
+    shuffled = replace(
+        inputs,
+        events=inputs.events.orderBy(F.rand(3)).repartition(5),
+        item_categories=inputs.item_categories.orderBy(F.rand(4)).repartition(3),
+        interests=inputs.interests.orderBy(F.rand(5)),
+        item_vectors=inputs.item_vectors.orderBy(F.rand(6)).repartition(4),
+    )
+    # Other block sizes too: users counted as many more, so that nearly everybody has a block alone.
+    again = recommendations(rows_for_blocks(shuffled, policy(), LIMITS, users=20_000, items=60_000), policy())
+    pd.testing.assert_frame_equal(sorted_pandas(listed), sorted_pandas(again))
+
+
+def test_history_by_hand(spark: SparkSession) -> None:
+    day = date(2017, 11, 5)
+    events = spark.createDataFrame(
+        [
+            ("u", "a", "purchase", day),
+            ("u", "a", "purchase", day),  # the same visit
+            ("u", "a", "view", day - timedelta(days=9)),
+            ("u", "b", "purchase", day - timedelta(days=9)),
+            ("u", "c", "purchase", day - timedelta(days=30)),
+            ("u", "c", "expose", day),
+            ("u", None, "search", day),
+            ("u", "d", "share", day),  # weighs nothing here
+        ],
+        "user_id string, item_id string, event_type string, event_date date",
+    )
+    found = histories(visits(events, event_weights=WEIGHTS), half_life_baskets=1.0)
+    rows = {r["item_id"]: (round(r["own"], 9), r["known"], r["bought"], r["looked"]) for r in found.collect()}
+    # Weights: a 1 + .1/2, b 1/2, c 1/4; their sum is 1.8.
+    assert rows == {
+        "a": (round(1.05 / 1.8, 9), 2, 2, 3),
+        "b": (round(0.5 / 1.8, 9), 1, 1, 1),
+        "c": (round(0.25 / 1.8, 9), 1, 1, 1),
+        "d": (0.0, 0, 0, 1),
+    }
+    assert [r["item_id"] for r in best_of_history(found, limit=2).orderBy(F.desc("own")).collect()] == ["a", "b"]
+    assert best_of_history(found, limit=9).count() == 3, "what weighs nothing is no candidate"
+
+
+def test_popularity_by_hand(spark: SparkSession) -> None:
+    days = {"x": [1, 1, 11], "y": [1], "w": [1, 11]}
+    rows = [(f"u{n}", i, "purchase", AS_OF - timedelta(days=d)) for i, ds in days.items() for n, d in enumerate(ds)]
+    events = spark.createDataFrame(rows, "user_id string, item_id string, event_type string, event_date date")
+    stock = spark.createDataFrame(
+        [("x", "A", 1.0), ("y", "A", 0.5), ("y", "B", 0.5), ("w", "B", 1.0), ("z", "A", 1.0), ("z", "C", 1.0)],
+        "item_id string, category string, weight double",
+    )
+    popularity = item_popularity(visits(events, event_weights=WEIGHTS), as_of=AS_OF, half_life_days=10.0)
+    half = 2**-0.1  # a day old
+    counted = {r["item_id"]: (r["popularity"] / half, r["visits"]) for r in popularity.collect()}
+    assert counted == {"x": (pytest.approx(2.5), 3), "y": (pytest.approx(1.0), 1), "w": (pytest.approx(1.5), 2)}
+    found = {
+        (r["category"], r["place"]): (r["item_id"], round(r["share"], 6)) for r in category_items(popularity, stock).collect()
+    }
+    assert found == {
+        ("A", 1): ("x", round(2.5 / 3, 6)),
+        ("A", 2): ("y", round(0.5 / 3, 6)),
+        ("A", 3): ("z", 0.0),
+        ("B", 1): ("w", 0.75),
+        ("B", 2): ("y", 0.25),
+        ("C", 1): ("z", 0.0),
+    }
+
+
+@pytest.mark.parametrize("blocks", [(1, 1), (3, 4)])
+def test_nearest_items_are_exact_in_any_blocks_and_ties_fall_by_popularity(spark: SparkSession, blocks: tuple[int, int]) -> None:
+    made = shop(seed=4)
+    popularity = {i: float(n % 3) for n, i in enumerate(sorted(made.item_vectors))}
+    items = spark.createDataFrame(
+        [(i, made.texts[i], popularity[i], v) for i, v in made.item_vectors.items()],
+        "item_id string, text_sha256 string, popularity double, vector array<float>",
+    )
+    users = on_spark(spark, made).user_vectors
+    found = cosine_candidates(users, items, limit=6, user_blocks=blocks[0], item_blocks=blocks[1]).toPandas()
+    for user, mine in found.groupby("user_id"):
+        exact = {i: round(float(np.dot(made.user_vectors[str(user)], v)), 9) for i, v in made.item_vectors.items()}
+        order = sorted(exact, key=lambda i: (-exact[i], -popularity[i], i))[:6]
+        assert sorted(mine["item_id"]) == sorted(order)
+        np.testing.assert_allclose(mine.set_index("item_id")["cosine"].reindex(order), [exact[i] for i in order], atol=2e-9)
+    assert found["user_id"].nunique() == 30
+
+
+def test_the_check_finds_planted_faults(listed: DataFrame, inputs: Inputs) -> None:
+    first = listed.orderBy("user_id").first()
+    assert first is not None
+    here = (F.col("user_id") == first["user_id"]) & (F.col("rank") == 8)
+    other = listed.filter((F.col("user_id") == first["user_id"]) & (F.col("rank") == 1)).collect()[0]["item_id"]
+    faults = {
+        "a row is missing": listed.filter(~here),
+        "a user is missing": listed.filter(F.col("user_id") != first["user_id"]),
+        "an item comes twice": listed.withColumn("item_id", F.when(here, F.lit(other)).otherwise(F.col("item_id"))),
+        "ranks jump": listed.withColumn("rank", F.when(here, F.lit(9)).otherwise(F.col("rank"))),
+        "one explore slot too few": listed.withColumn("slot", F.when(here, F.lit("exploit")).otherwise(F.col("slot"))),
+        "a reason is not what it points to": listed.withColumn(
+            "reason_value", F.when(here, F.col("reason_value") + 0.01).otherwise(F.col("reason_value"))
+        ),
+    }
+    for fault, frame in faults.items():
+        with pytest.raises(ContractError, match=f"1 users break .* such as {first['user_id']}"):
+            check(frame, inputs, k=8, explore_slots=2)
+            pytest.fail(fault)
+
+
+def test_a_catalogue_smaller_than_a_list_is_refused(inputs: Inputs) -> None:
+    with pytest.raises(ContractError, match=r"has 50 items, a list needs 51; lower recommend\.k"):
+        check_inputs(inputs, k=51)
+
+
+def test_users_without_vectors_and_vectors_of_two_models_are_refused(inputs: Inputs) -> None:
+    assert check_inputs(inputs, k=8) == (30, 50, "m1")
+    fewer = inputs.user_vectors.filter("user_id > 'u01'")
+    with pytest.raises(ContractError, match=r"2 users of gold.user_interests are not in feature.user_vectors, such as u00, u01"):
+        check_inputs(replace(inputs, user_vectors=fewer), k=8)
+    with pytest.raises(ContractError, match=r"1 users of feature.user_vectors are not in gold.user_interests, such as u05"):
+        check_inputs(replace(inputs, interests=inputs.interests.filter("user_id <> 'u05'")), k=8)
+    mixed = inputs.item_vectors.withColumn(
+        "model_id", F.when(F.col("item_id") == "i03", F.lit("m0")).otherwise(F.col("model_id"))
+    )
+    with pytest.raises(ContractError, match=r"2 models \(m0, m1\), expected 1"):
+        check_inputs(replace(inputs, item_vectors=mixed), k=8)
+    with pytest.raises(ContractError, match="no users at this as_of"):
+        check_inputs(replace(inputs, interests=inputs.interests.limit(0), user_vectors=inputs.user_vectors.limit(0)), k=8)
+
+
+def test_lists_that_cannot_be_filled_stop_the_job(spark: SparkSession) -> None:
+    made = shop(seed=2)
+    only = made.interests[made.interests["category"] == "c1"].assign(rank=1, target_share=1.0)
+    made = replace(made, interests=only, user_vectors={u: v for u, v in made.user_vectors.items() if u in set(only["user_id"])})
+    inputs, how = on_spark(spark, made), policy(k=40, explore_slots=2)
+    found = recommendations(rows_for_blocks(inputs, how, LIMITS, users=30, items=50), how)
+    with pytest.raises(ContractError, match="a short list lacks items"):
+        check(found, inputs, k=40, explore_slots=2)
+
+
+def write(store: Store, spark: SparkSession, made: Shop) -> None:
+    """The shop as tables."""
+    inputs = on_spark(spark, made)
+    events = inputs.events.withColumns(
+        {
+            "event_id": F.sha2(F.concat_ws("|", "user_id", "item_id", "event_type", "event_date", F.rand(1)), 256),
+            "event_ts": F.col("event_date").cast("timestamp"),
+            "synthetic": F.lit(True),
+        }
+    )
+    stamps = {"as_of": F.lit(AS_OF), "evidence": F.lit(1.0), "is_predicted_top": F.lit(False), "reason": F.lit("made")}
+    stamps |= {"run_id": F.lit("r"), "model_id": F.lit("m1"), "synthetic": F.lit(True)}
+    probabilities = {n: F.lit(p) for n, p in (("p_o", 0.2), ("p_interest", 0.3), ("p_buy", 0.5), ("expected_spend", 1.0))}
+    frames = {
+        "silver.events": events,
+        "silver.item_categories": inputs.item_categories.withColumn("category_path", F.col("category")),
+        "gold.user_interests": inputs.interests.withColumns(stamps),
+        "feature.user_vectors": inputs.user_vectors.withColumns(
+            {"as_of": F.lit(AS_OF), "category_probabilities": F.array(F.lit(1.0).cast("float")), **probabilities}
+        ),
+        "feature.item_vectors": inputs.item_vectors,
+    }
+    for name, frame in frames.items():
+        types = {f.name: f.dataType for f in CATALOGUE[name].struct_type()}
+        whole = frame.withColumn("source", F.lit("simulated")) if "source" in types else frame
+        full = whole.select(*[(F.col(c) if c in whole.columns else F.lit(None)).cast(t).alias(c) for c, t in types.items()])
+        values = {k: {"as_of": AS_OF, "source": "simulated"}[k] for k in CATALOGUE[name].slice_by}
+        store.replace(full, name, values, fingerprint=str(len(made.events)), job="test")
+
+
+def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
+    settings = tmp_path / "toy.toml"
+    settings.write_text(TOML.format(warehouse=tmp_path / "warehouse"))
+    store, made = Store(spark, str(tmp_path / "warehouse")), shop()
+    later = pd.DataFrame([("u00", "i40", "purchase", AS_OF)] * 30, columns=made.events.columns)
+    write(store, spark, made)
+    path = ROOT / "jobs" / "recommend_items.py"
+    job = runpy.run_path(str(path))
+
+    def again(*flags: str) -> pd.DataFrame:
+        argv = ["--settings", str(settings), "--as-of", AS_OF.isoformat(), *FLAGS, *flags]
+        assert run(job["JOB"], job["run"], argv, path) == 0
+        return sorted_pandas(store.read("gold.recommendations")).drop(columns="run_id")
+
+    first = again()
+    laws = Laws(store, AS_OF, 8, 2)
+    assert laws.explored_categories_are_unseen() == []
+    assert (first["model_id"] == "m1").all()
+    assert first["synthetic"].all()
+    version = store.version("gold.recommendations")
+    pd.testing.assert_frame_equal(first, again())
+    assert store.version("gold.recommendations") == version, "the second run is skipped"
+
+    write(store, spark, replace(made, events=pd.concat([made.events, later], ignore_index=True)))
+    pd.testing.assert_frame_equal(first, again())
+    assert (store.version("gold.recommendations") or 0) > (version or 0), "it ran again, and what lies at as_of changed nothing"
+
+    reseeded = again("--recommend.seed=2")
+    exploit = first["slot"] == "exploit"
+    pd.testing.assert_frame_equal(first[exploit], reseeded[exploit])
+    assert not first[~exploit].equals(reseeded[~exploit])
+
+
+def test_policy_and_settings_have_the_same_names() -> None:
+    from equipoise.settings.model import Recommend
+
+    assert set(Policy.__dataclass_fields__) - {"as_of"} <= set(Recommend.model_fields)

@@ -1,0 +1,226 @@
+"""publish_report from its arguments to its files: a whole night becomes views and a page, half a night is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from equipoise.job.run import run
+from equipoise.report.views import CURRENT, DERIVED
+from equipoise.store import Store
+from tests.integration.report_tables import AS_OF, MODEL, Sizes, write_night
+
+ROOT = Path(__file__).resolve().parents[2]
+QUESTIONS = sorted((ROOT / "docs" / "sql").glob("*.sql"))
+TOML = """
+warehouse = "{folder}/warehouse"
+[source]
+adapter = "files"
+name = "invented"
+[source.events]
+path = "none.csv"
+columns = {{ user_id = "u" }}
+[identity]
+key_file = "key"
+[windows]
+origin = 2017-01-02
+[report]
+path = "{folder}/report/index.html"
+title = "A <night>"
+"""
+
+
+def job() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("publish_report", ROOT / "jobs" / "publish_report.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def promote(folder: Path, model: str) -> None:
+    place = folder / "warehouse" / "models" / "encoder" / model
+    place.mkdir(parents=True)
+    (place / "model.json").write_text("{}")
+    (place / "MODEL_CARD.md").write_text("# Card\n\nTrained on <b>nothing</b>.\n")
+    (place.parent / "CURRENT").write_text(f"{model}\n")
+
+
+class Night:
+    """A published night in a folder, and the arguments that published it."""
+
+    def __init__(self, folder: Path, spark: SparkSession) -> None:
+        self.folder, self.spark = folder, spark
+        self.store = Store(spark, str(folder / "warehouse"))
+        (folder / "settings.toml").write_text(TOML.format(folder=folder))
+        promote(folder, MODEL)
+        self.module = job()
+
+    def publish(self, as_of: str = AS_OF.isoformat()) -> int:
+        argv = ["--settings", str(self.folder / "settings.toml"), "--as-of", as_of]
+        return run(self.module.JOB, self.module.run, argv, ROOT / "jobs" / "publish_report.py")
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "report" / "index.html").read_text()
+
+    @property
+    def statements(self) -> list[str]:
+        return [s for s in (self.folder / "warehouse" / "views.sql").read_text().split(";\n") if s.strip()]
+
+    def open_views(self) -> None:
+        for statement in self.statements:
+            self.spark.sql(statement)
+
+
+@pytest.fixture(scope="module")
+def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+    made = Night(tmp_path_factory.mktemp("a night"), spark)
+    write_night(made.store, spark)
+    made.store.create("ops.quarantine")
+    assert made.publish() == 0
+    made.open_views()
+    yield made
+    for name in DERIVED:
+        spark.sql(f"DROP VIEW IF EXISTS {CURRENT}{name}")
+    for view in spark.sql("SHOW VIEWS").collect():
+        spark.sql(f"DROP VIEW IF EXISTS {view['viewName']}")
+    for layer in ("silver", "ops", "feature", "gold"):
+        spark.sql(f"DROP DATABASE IF EXISTS {layer} CASCADE")
+
+
+class Tags(HTMLParser):
+    """Every tag is closed, ids are unique, and nothing is fetched."""
+
+    VOID = frozenset({"meta", "link", "br", "hr", "img", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        self.fetched += [str(v) for k, v in attrs if k in ("src", "href", "xlink:href") and not str(v).startswith("#")]
+        assert tag not in ("script", "link", "img", "iframe")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_one_whole_file_without_network(night: Night) -> None:
+    tags = Tags()
+    tags.feed(night.page)
+    assert tags.open == [] and tags.fetched == []
+    assert len(tags.ids) == len(set(tags.ids))
+    used = set(re.findall(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"|href="#([^"]+)"', night.page))
+    assert {"".join(u) for u in used} <= set(tags.ids), "every reference inside the page leads somewhere"
+    assert not re.search(r"https?://(?!www\.w3\.org)", night.page)
+
+
+def test_the_page_tells_the_truth_of_the_tables(night: Night) -> None:
+    text = re.sub(r"<svg.*?</svg>", "", night.page, flags=re.S)
+    lists = night.store.read("gold.recommendations")
+    assert f"{lists.select('user_id').distinct().count()} lists of {Sizes().places} places" in text
+    assert "1,000 rows in = 997 kept + 3 set aside" in text
+    assert "A &lt;night&gt;" in text and "<night>" not in text
+    assert "Trained on &lt;b&gt;nothing&lt;/b&gt;" in text
+    assert "Synthetic data" not in text
+
+
+def test_no_whole_pseudonym_is_on_the_page(night: Night) -> None:
+    users = [r["user_id"] for r in night.store.read("gold.user_segments").select("user_id").collect()]
+    assert not [u for u in users if u in night.page or u[:12] in night.page]
+    assert len([u for u in users if u[:8] in night.page]) == 3, "three stories"
+
+
+def test_views_show_the_published_version_only(night: Night, spark: SparkSession) -> None:
+    before = {r["user_id"]: r["segment"] for r in spark.table("v_current_segments").collect()}
+    rows = night.store.read("gold.user_segments")
+    half = (
+        rows.limit(3)
+        .withColumn("segment", F.lit("O"))
+        .withColumns({"p_o": F.lit(1.0), "p_interest": F.lit(0.0), "p_buy": F.lit(0.0)})
+    )
+    night.store.replace(half, "gold.user_segments", {"as_of": AS_OF}, fingerprint="a night half done", job="test")
+    assert night.store.read("gold.user_segments").count() == 3
+    after = {r["user_id"]: r["segment"] for r in spark.table("v_current_segments").collect()}
+    assert after == before and len(after) == Sizes().users
+
+
+def test_views_carry_comments_and_derived_views_agree(night: Night, spark: SparkSession) -> None:
+    described = {r["col_name"]: r["comment"] for r in spark.sql("DESCRIBE v_current_interests").collect()}
+    assert described["target_share"].startswith("Share that recommendations aim at")
+    sizes = spark.table("v_current_segment_sizes").collect()
+    assert sum(r["users"] for r in sizes) == Sizes().users and sum(r["share"] for r in sizes) == pytest.approx(1.0)
+    balance = (
+        spark.table("v_current_category_balance").agg(F.sum("target_share"), F.sum("shown_share"), F.sum("rows_explored")).first()
+    )
+    assert balance is not None
+    assert balance[0] == pytest.approx(1.0) and balance[1] == pytest.approx(1.0)
+    assert balance[2] == Sizes().users * Sizes().explore
+    assert spark.table("v_current_lists").filter("title IS NULL").count() == 0
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda p: p.stem)
+def test_documented_questions_run(path: Path, night: Night, spark: SparkSession) -> None:
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("-- ") and lines[0].endswith("?"), "the first line is the question"
+    assert f"({path.name}) | {lines[0][3:]} |" in (ROOT / "docs" / "sql" / "README.md").read_text()
+    statement = "\n".join(lines).rstrip().removesuffix(";")
+    assert ";" not in statement
+    rows = spark.sql(statement).collect()
+    assert rows or path.stem.startswith("08"), "the invented night has nothing in quarantine, and something everywhere else"
+
+
+def test_the_notebook_runs_from_top_to_bottom(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAREHOUSE", str(night.folder / "warehouse"))
+    monkeypatch.setenv("MPLBACKEND", "svg")
+    monkeypatch.chdir(ROOT / "notebooks")
+    cells = json.loads((ROOT / "notebooks" / "reading_the_tables.ipynb").read_text())["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    assert all(c["outputs"] == [] for c in cells if c["cell_type"] == "code"), "outputs are not committed"
+    names: dict[str, object] = {}
+    for number, text in enumerate(code):
+        exec(compile(text, f"cell {number}", "exec"), names)
+    assert names["shown"].count() == Sizes().places  # type: ignore[attr-defined]
+
+
+def test_a_lost_page_is_made_again(night: Night) -> None:
+    (night.folder / "report" / "index.html").unlink()
+    before = night.store.version("gold.user_segments")
+    assert night.publish() == 0
+    assert night.store.version("gold.user_segments") == before
+    assert night.page
+
+
+def test_a_date_without_a_whole_night_is_refused(night: Night, capsys: pytest.CaptureFixture[str]) -> None:
+    before = night.page
+    assert night.publish("2017-10-09") == 1
+    assert "gold.user_interests has no rows for 2017-10-09" in capsys.readouterr().err
+    assert night.page == before and {r["as_of"] for r in night.store.read("ops.published").collect()} == {AS_OF}
+
+
+def test_published_names_what_was_read(night: Night) -> None:
+    published = {r["table_name"]: r["version"] for r in night.store.read("ops.published").collect()}
+    done = night.store.read("ops.runs").filter("job = 'publish_report' AND status = 'done'").orderBy("started_at").collect()
+    assert published == done[-1]["inputs"]

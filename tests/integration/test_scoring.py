@@ -1,0 +1,192 @@
+"""Whole-base scoring in Spark with the real encoder, against the predictor alone in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from equipoise.inference.interface import FEATURES_IN
+from equipoise.inference.predictor import Predictor
+from equipoise.inference.udf import encode_texts, score_users, threads_per_worker
+from equipoise.inference.worker import Setup
+from equipoise.job.run import run
+from equipoise.settings.model import resolve
+from equipoise.store import Store
+from equipoise.tables.vocabulary import EVENT_TYPES
+from equipoise.training.registry import Registry
+from tests.conftest import ROOT
+from tests.small_models import CATEGORIES, FEATURE_NAMES, MINILM, WORDS, publish, tiny_bert
+
+AS_OF, EARLIER = date(2017, 11, 6), date(2017, 10, 9)
+USERS = 50
+TOML = """
+warehouse = "{warehouse}"
+[source]
+adapter = "simulated"
+name = "simulated"
+[identity]
+key_file = "key"
+[windows]
+origin = 2017-01-02
+[interests]
+top_predicted = 2
+[scoring]
+buffer_rows = 16
+tokens_per_batch = 256
+bfloat16 = "off"
+"""
+
+Row = dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return publish(tmp_path_factory.mktemp("scoring") / "model", resolve(MINILM, Path()))
+
+
+def some_users(n: int = USERS, seed: int = 1) -> list[Row]:
+    """Texts of very different length, so that sorting by length moves nearly every row."""
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = []
+    for i in range(n):
+        names = sorted(str(c) for c in rng.choice([*CATEGORIES, "NEW"], int(rng.integers(0, 7)), replace=False))
+        rows.append(
+            {
+                "user_id": f"u{i:03d}",
+                "behaviour_text": " ".join(rng.choice(WORDS, int(rng.integers(0, 50)))),
+                "prior_categories": names,
+                "prior_weights": rng.gamma(1.0, 10.0, len(names)).tolist(),
+                "features": rng.gamma(1.0, 30.0, len(FEATURE_NAMES)).tolist(),
+            }
+        )
+    return rows
+
+
+PRIOR = "prior_categories ARRAY<STRING>, prior_weights ARRAY<DOUBLE>"
+USER_DDL = f"user_id STRING, behaviour_text STRING, {PRIOR}, features ARRAY<DOUBLE>"
+
+
+def user_frame(spark: SparkSession, rows: list[Row]) -> DataFrame:
+    names = ["user_id", *FEATURES_IN.names]
+    return spark.createDataFrame([tuple(r[n] for n in names) for r in rows], USER_DDL)
+
+
+def setup(model: Path) -> Setup:
+    return Setup(str(model), bfloat16="off", workers=2, tokens_per_batch=256, buffer_rows=16)
+
+
+def test_spark_gives_each_user_what_the_predictor_alone_gives(spark: SparkSession, model: Path) -> None:
+    rows = some_users()
+    got = {r["user_id"]: r.asDict() for r in score_users(user_frame(spark, rows).repartition(5), setup(model)).collect()}
+    alone = Predictor.load(model, bfloat16="off").predict(pa.RecordBatch.from_pylist(rows, schema=FEATURES_IN)).to_pylist()
+    assert sorted(got) == [r["user_id"] for r in rows]
+    for row, want in zip(rows, alone, strict=True):
+        for name, value in want.items():
+            assert got[row["user_id"]][name] == pytest.approx(value, abs=1e-4 if name == "expected_spend" else 1e-5), (row, name)
+
+
+def test_the_order_of_the_input_changes_no_bit(spark: SparkSession, model: Path) -> None:
+    rows = some_users()
+    mixed = [rows[i] for i in np.random.default_rng(9).permutation(len(rows))]
+    first = score_users(user_frame(spark, rows), setup(model)).orderBy("user_id").collect()
+    second = score_users(user_frame(spark, mixed).repartition(7), setup(model)).orderBy("user_id").collect()
+    assert first == second
+
+
+def test_items_with_the_same_text_share_one_vector(spark: SparkSession, model: Path) -> None:
+    texts = ["milk", "frozen pizza with cheese and beef", "", "wine beer", None]
+    items = [(f"i{k:02d}", texts[k % 5]) for k in range(37)]
+    out = encode_texts(spark.createDataFrame(items, "item_id STRING, text STRING"), setup(model)).orderBy("item_id").collect()
+    assert [(r.item_id, r.text) for r in out] == items, "every item once"
+    alone = Predictor.load(model, bfloat16="off").encode([t or "" for t in texts])
+    for k, row in enumerate(out):
+        assert row.text_sha256 == hashlib.sha256((texts[k % 5] or "").encode()).hexdigest()
+        assert row.vector == pytest.approx(alone[k % 5].tolist(), abs=1e-5)
+        assert row.vector == out[k % 5].vector, "to the bit: it was encoded once"
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 2), (2, 1), (8, 1)])
+def test_workers_share_the_cores(spark: SparkSession, workers: int, threads: int) -> None:
+    assert threads_per_worker(spark, workers) == threads  # the session has two cores
+
+
+def job() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("score_users", ROOT / "jobs" / "score_users.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fill(spark: SparkSession, root: Path, rows: list[Row]) -> Store:
+    """The upstream tables at two dates; the last user has a profile but no sequence; one item text comes twice."""
+    store = Store(spark, str(root))
+    features = ", ".join(f"{n} DOUBLE" for n in FEATURE_NAMES)
+    counts = ", ".join(f"n_{t} BIGINT" for t in EVENT_TYPES)
+    for day in (EARLIER, AS_OF):
+        profile = [(r["user_id"], day, *r["features"], None, *[1] * len(EVENT_TYPES)) for r in rows]  # type: ignore[misc]
+        frame = spark.createDataFrame(profile, f"user_id STRING, as_of DATE, {features}, monetary DOUBLE, {counts}")
+        store.replace(frame, "feature.user_profile", {"as_of": day}, fingerprint="f", job="t")
+        made = [
+            (r["user_id"], day, r["behaviour_text"], [], [], [], r["prior_categories"], r["prior_weights"]) for r in rows[:-1]
+        ]
+        kinds = "item_ids ARRAY<STRING>, event_types ARRAY<STRING>, age_days ARRAY<INT>"
+        ddl = f"user_id STRING, as_of DATE, behaviour_text STRING, {kinds}, {PRIOR}"
+        store.replace(spark.createDataFrame(made, ddl), "feature.sequences", {"as_of": day}, fingerprint="f", job="t")
+    daily = [("u000", EARLIER, "MILK", "purchase", 1.0, 1.0, 1.0), ("u000", AS_OF, "WINE", "purchase", 1.0, 1.0, 1.0)]
+    ddl = "user_id STRING, event_date DATE, category STRING, event_type STRING, events DOUBLE, quantity DOUBLE, amount DOUBLE"
+    store.replace(spark.createDataFrame(daily, ddl), "feature.daily_counts", {}, fingerprint="f", job="t")
+    items = [(f"i{k}", "t", "a", "b", "c", None, ("milk", "beef", "milk")[k], "simulated") for k in range(3)]
+    names = ("item_id", "title", "category_1", "category_2", "category_3", "brand", "text", "source")
+    store.replace(
+        spark.createDataFrame(items, ", ".join(f"{n} STRING" for n in names)),
+        "silver.items",
+        {"source": "simulated"},
+        fingerprint="f",
+        job="t",
+    )
+    return store
+
+
+def test_the_job_fills_its_three_tables_and_repeats_itself(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = some_users()
+    store = fill(spark, tmp_path / "warehouse", rows)
+    registry = Registry(f"{store.root}/models/encoder")
+    registry.publish(publish(registry.staging("model-under-test"), str(tiny_bert(tmp_path / "bert"))), "model-under-test")
+    registry.promote("model-under-test")
+    settings = tmp_path / "settings.toml"
+    settings.write_text(TOML.format(warehouse=tmp_path / "warehouse"))
+    argv = ["--settings", str(settings), "--as-of", str(AS_OF)]
+    module = job()
+    assert run(module.JOB, module.run, argv, Path("score_users.py")) == 0, capsys.readouterr().err
+
+    vectors = store.read("feature.user_vectors").collect()
+    assert sorted(r.user_id for r in vectors) == [r["user_id"] for r in rows], "the one without a sequence too"
+    assert {(r.as_of, r.model_id) for r in vectors} == {(AS_OF, "model-under-test")}
+    assert {r.item_id for r in store.read("feature.item_vectors").collect()} == {"i0", "i1", "i2"}
+    interests = store.read("gold.user_interests").collect()
+    by_user = {u: [r for r in interests if r.user_id == u] for u in (r.user_id for r in vectors)}
+    assert all(abs(sum(r.target_share for r in of) - 1) < 1e-9 for of in by_user.values())
+    probability = {(r.user_id, c): p for r in vectors for c, p in zip(CATEGORIES, r.category_probabilities, strict=True)}
+    assert all(r.predicted_share == pytest.approx(probability.get((r.user_id, r.category), 0.0), abs=1e-9) for r in interests)
+    milk = {r.user_id: r.reason for r in interests if r.category == "MILK"}
+    assert milk.get("u000", "known to the user").endswith("known to the user")
+    wine = [r.reason for r in by_user["u000"] if r.category == "WINE"]
+    assert all("unseen" in reason for reason in wine), "what is bought at as_of is not known before it"
+
+    versions = {name: store.version(name) for name in module.JOB.writes}
+    assert run(module.JOB, module.run, argv, Path("score_users.py")) == 0
+    assert {name: store.version(name) for name in module.JOB.writes} == versions
+    capsys.readouterr()
+    assert run(module.JOB, module.run, [*argv[:-1], "2017-01-03"], Path("score_users.py")) == 1
+    assert "has no users at 2017-01-03; run build_features --as-of 2017-01-03 first" in capsys.readouterr().err

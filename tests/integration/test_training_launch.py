@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from equipoise.errors import ModelError
+from equipoise.models import load_package
+from equipoise.training.launch import fine_tune
+from equipoise.training.registry import Registry
+from tests.unit.models import tiny
+from tests.unit.training.recipes import recipe
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def ranks_find_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'lib'}{os.pathsep}{ROOT}")
+
+
+def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """160 rows in batches of 8 on 2 ranks: 10 steps an epoch, 20 in all; validation shards are uneven (27 and 9 rows)."""
+    made = recipe(tmp_path)
+    metrics = fine_tune(spark, made, processes=2, cluster_mode=False)
+    assert metrics["steps"] == 20
+    assert metrics["start_rows"] == 36
+    assert metrics["best_loss"] < metrics["start_loss"]
+    registry = Registry(tmp_path / "registry")
+    loaded = load_package(registry.publish(made.staging, "m1"))
+    registry.promote("m1")
+    assert loaded.meta.metrics == metrics
+    shares = tiny.predict(loaded.model, tiny.batch(5)).category_logits.softmax(dim=1)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
+    said = capfd.readouterr().out
+    assert "validation at step 0: loss " in said
+    assert "training ended after" in said
+    assert said.count("validation at step 20") == 1  # one rank speaks
+    card = (registry.path("m1") / "MODEL_CARD.md").read_text()
+    assert "| step | loss |" in card
+    assert "160 training examples at the cuts 2017-08-14, 2017-09-11" in card
+    assert "`feature.examples` version 3" in card
+
+
+def test_a_resumed_training_on_two_ranks_ends_in_the_same_weights(spark: SparkSession, tmp_path: Path) -> None:
+    whole = recipe(tmp_path / "whole", epochs=1)
+    fine_tune(spark, whole, processes=2, cluster_mode=False)
+    cut = recipe(tmp_path / "cut", epochs=1)
+    (Path(cut.train_files[3])).rename(tmp_path / "away")  # the ranks fail at once; nothing is left behind
+    with pytest.raises(ModelError, match=r"StreamError: 1 of 4 files not there"):
+        fine_tune(spark, cut, processes=2, cluster_mode=False)
+    (tmp_path / "away").rename(cut.train_files[3])
+    stopped = replace(cut, options=replace(cut.options, max_seconds=0.01))
+    assert fine_tune(spark, stopped, processes=2, cluster_mode=False)["steps"] == 1
+    later = Path(cut.checkpoints) / "step-00000001" / "state.json"
+    state = json.loads(later.read_text())
+    state["progress"]["history"] = state["progress"]["history"][:1]  # the pass at the time limit is not one of the whole training
+    state["progress"].update(seconds=0.0, best_step=0, best_loss=state["progress"]["history"][0]["loss"], passes_without_gain=0)
+    later.write_text(json.dumps(state))
+    fine_tune(spark, cut, processes=2, cluster_mode=False)
+    for name in ("heads.safetensors", "adapter/adapter_model.safetensors"):
+        assert (Path(whole.staging) / name).read_bytes() == (Path(cut.staging) / name).read_bytes(), name
+
+
+def test_a_gpu_that_is_not_there_is_said(spark: SparkSession, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ModelError, match=r"training.device = 'cuda', but torch sees no GPU"):
+        fine_tune(spark, replace(recipe(tmp_path), device="cuda"), processes=1, cluster_mode=False)
+
+
+@pytest.mark.slow
+def test_cluster_mode_gives_the_weights_of_local_mode(spark: SparkSession, tmp_path: Path) -> None:
+    """Own process: a cluster needs a Spark context of its own."""
+    local = recipe(tmp_path / "local", epochs=1)
+    expected = fine_tune(spark, local, processes=2, cluster_mode=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integration.cluster_training", str(tmp_path / "cluster")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    timing = ("seconds", "examples_per_second")
+    assert {k: v for k, v in found.items() if k not in timing} == {k: v for k, v in expected.items() if k not in timing}
+    remote = tmp_path / "cluster" / "registry" / "_staging" / "m1" / "heads.safetensors"
+    assert remote.read_bytes() == (Path(local.staging) / "heads.safetensors").read_bytes()

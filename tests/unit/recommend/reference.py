@@ -1,0 +1,182 @@
+"""The lists once more, one user at a time, in plain loops that compute everything anew at every step."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from equipoise.recommend.explore import draw, generator
+from equipoise.recommend.lists import Policy
+
+
+@dataclass
+class Item:
+    """An item as a user's candidate or on a shelf."""
+
+    item_id: str
+    weights: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    own: float = 0.0
+    cosine: float = -math.inf
+    source: str = "popular"
+    known: int = 0
+    looked: int = 0
+    popularity: float = 0.0
+    visits: int = 0
+    relevance: float = 0.0
+    score: float = 0.0
+
+
+def divergence(target: dict[str, float], chosen: list[Item], alpha: float) -> float:
+    """KL(p ‖ q̃) in bits of a whole list, from its definition."""
+    total = 0.0
+    for category, p in target.items():
+        if p > 0:
+            q = sum(i.weights.get(category, 0.0) for i in chosen) / len(chosen) if chosen else 0.0
+            total += p * math.log2(p / ((1 - alpha) * q + alpha * p))
+    return total
+
+
+def greedy(items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float) -> list[Item]:
+    """The calibrated list in the order of the choice; `items` in the order that wins ties."""
+    chosen: list[Item] = []
+    left = list(items)
+    while len(chosen) < length and left:
+        now = divergence(target, chosen, alpha)
+        gains = [(1 - calibration) * i.relevance - calibration * (divergence(target, [*chosen, i], alpha) - now) for i in left]
+        best = max(range(len(left)), key=lambda n: (round(gains[n], 12), -n))
+        left[best].score = gains[best]
+        chosen.append(left.pop(best))
+    return chosen
+
+
+def inclusion(shares: list[float], slots: int) -> list[float]:
+    """The largest shares are sure one by one, until the rest fits in proportion."""
+    out = [0.0] * len(shares)
+    order = sorted(range(len(shares)), key=lambda n: -shares[n])
+    while order and slots > 0 and slots * shares[order[0]] >= sum(shares[n] for n in order):
+        out[order.pop(0)] = 1.0
+        slots -= 1
+    rest = sum(shares[n] for n in order)
+    for n in order:
+        out[n] = slots * shares[n] / rest
+    return out
+
+
+class Reference:
+    """Everything about one user, from the block's rows."""
+
+    def __init__(self, frame: pd.DataFrame, user: str, policy: Policy) -> None:
+        self.user, self.policy = user, policy
+        self.shelf_items: dict[str, Item] = {}
+        self.shelf: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for row in frame[frame["kind"] == "shelf"].to_dict("records"):
+            item = self._at(self.shelf_items, row)
+            item.popularity, item.visits = row["popularity"], int(row["visits"])
+            if row["place"] == row["place"]:
+                self.shelf[row["category"]].append((int(row["place"]), row["item_id"]))
+        self.candidates: dict[str, Item] = {}
+        for row in frame[(frame["kind"] == "candidate") & (frame["user_id"] == user)].to_dict("records"):
+            item = self._at(self.candidates, row)
+            item.own, item.known, item.looked = row["own"], int(row["known"]), int(row["looked"])
+            item.cosine = row["cosine"] if row["cosine"] == row["cosine"] else -math.inf
+            item.source = {1: "history", 2: "cosine", 3: "popular"}[int(row["source"])]
+        mine = frame[(frame["kind"] == "interest") & (frame["user_id"] == user)]
+        self.interest = {row["category"]: row for row in mine.sort_values("category").to_dict("records")}
+
+    @staticmethod
+    def _at(items: dict[str, Item], row: dict[str, object]) -> Item:
+        item = items.setdefault(str(row["item_id"]), Item(str(row["item_id"])))
+        item.weights[str(row["category"])] = float(row["weight"])  # type: ignore[arg-type]
+        item.shares[str(row["category"])] = float(row["share"])  # type: ignore[arg-type]
+        return item
+
+    def target(self, category: str) -> float:
+        return self.interest[category]["target"] if category in self.interest else 0.0
+
+    def mixed(self, item: Item) -> float:
+        popular = sum(self.target(c) * s for c, s in sorted(item.shares.items()))
+        return self.policy.history_weight * item.own + (1 - self.policy.history_weight) * popular
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """rank, item, category, slot, source, reason_code, reason_key, score, relevance, propensity, reason_value."""
+        length = self.policy.k - self.policy.explore_slots
+        by_popularity = sorted(self.shelf_items.values(), key=lambda i: (-i.popularity, -i.visits, i.item_id))
+        for item in by_popularity:
+            if len(self.candidates) < length and item.item_id not in self.candidates and set(item.weights) & set(self.interest):
+                self.candidates[item.item_id] = Item(item.item_id, item.weights, item.shares)
+        top = max((self.mixed(i) for i in self.candidates.values()), default=0.0) or 1.0
+        for item in self.candidates.values():
+            item.relevance = round(self.mixed(item) / top, 12)
+        ordered = sorted(self.candidates.values(), key=lambda i: (-i.relevance, -i.cosine, i.item_id))
+        reach = {c for i in ordered for c in i.weights}
+        mass = sum(self.target(c) for c in reach)
+        p = {c: self.target(c) / mass for c in sorted(reach)} if mass else {}
+        chosen = greedy(ordered, p, length, self.policy.calibration, self.policy.alpha)
+        listed = [i for i in ordered if i in chosen]
+        exploit = [self._exploit_row(n, i) for n, i in enumerate(listed, start=1)]
+        return exploit + self._explore_rows({i.item_id for i in listed}, top, len(listed))
+
+    def _exploit_row(self, rank: int, item: Item) -> tuple[object, ...]:
+        order = sorted(
+            item.weights, key=lambda c: (c not in self.interest, -self.target(c) * item.weights[c], -item.weights[c], c)
+        )
+        category = order[0]
+        if item.known:
+            reason: tuple[str, str, float] = ("bought_before", item.item_id, item.known)
+        elif item.looked:
+            reason = ("looked_before", item.item_id, item.looked)
+        elif item.source == "cosine":
+            reason = ("similar_text", item.item_id, item.cosine)
+        else:
+            reason = ("popular_in_category", category, self.target(category))
+        return (rank, item.item_id, category, "exploit", item.source, *reason[:2], item.score, item.relevance, 1.0, reason[2])
+
+    def _explore_rows(self, taken: set[str], top: float, rank: int) -> list[tuple[object, ...]]:
+        slots = self.policy.explore_slots
+        if slots == 0:
+            return []
+        unseen = [c for c, row in self.interest.items() if not row["seen"] and c != "UNKNOWN"]
+        unseen.sort(key=lambda c: (-self.interest[c]["predicted"], c))
+        used, pool = set(taken), {}
+        for least, most in ((self.policy.min_item_events, self.policy.explore_pool), (0, slots)):
+            for c in unseen:
+                if len(pool) < most and c not in pool and (item := self._first(c, used, least)):
+                    pool[c] = item
+                    used.add(item.item_id)
+        shares = [self.interest[c]["predicted"] for c in pool]
+        pi = inclusion(shares, slots) if len(pool) > slots else [1.0] * len(pool)
+        drawn = draw(np.array(pi), generator(self.policy.seed, self.user, self.policy.as_of)) if pool else []
+        rows: list[tuple[object, ...]] = []
+        for n in drawn:
+            c = list(pool)[n]
+            rows.append(self._explore_row(rank + len(rows) + 1, pool[c], c, shares[n] / sum(shares), pi[n], top))
+        order = sorted(
+            self.interest, key=lambda c: (c == "UNKNOWN", not self.interest[c]["seen"], self.interest[c]["observed"], c)
+        )
+        while len(rows) < slots:
+            before = len(rows)
+            for c in order:
+                if len(rows) < slots and (item := self._first(c, used, 0)):
+                    used.add(item.item_id)
+                    rows.append(self._explore_row(rank + len(rows) + 1, item, c, 0.0, 1.0, top))
+            if len(rows) == before:
+                break
+        return rows
+
+    def _first(self, category: str, used: set[str], least: int) -> Item | None:
+        for _, name in sorted(self.shelf[category]):
+            if name not in used and self.shelf_items[name].visits >= least:
+                return self.shelf_items[name]
+        return None
+
+    def _explore_row(self, rank: int, item: Item, category: str, weight: float, pi: float, top: float) -> tuple[object, ...]:
+        row = self.interest[category]
+        code, value = ("least_known", row["observed"]) if row["seen"] else ("unseen_category", row["predicted"])
+        known = self.candidates.get(item.item_id)
+        relevance = round(min(self.mixed(known if known else item) / top, 1.0), 12)
+        return (rank, item.item_id, category, "explore", "explore", code, category, weight, relevance, pi, value)

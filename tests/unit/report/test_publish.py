@@ -1,0 +1,69 @@
+"""Which night is whole, and files that are written whole."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from equipoise.errors import ContractError
+from equipoise.report import publish
+
+DAY, OTHER = date(2017, 11, 6), date(2017, 10, 9)
+
+
+def night(spark: SparkSession, **models: list[tuple[date, str | None]]) -> publish.Read:
+    frames = {f"gold.{t}": spark.createDataFrame(rows, "as_of DATE, model_id STRING") for t, rows in models.items()}
+
+    def read(name: str) -> DataFrame:
+        return frames[name]
+
+    return read
+
+
+def test_one_model_makes_a_night_and_other_dates_do_not_matter(spark: SparkSession) -> None:
+    same = [(DAY, "m2"), (DAY, "m2"), (OTHER, "m1")]
+    read = night(spark, user_interests=same, user_segments=same, recommendations=[*same, (DAY, None)])
+    assert publish.model_of_night(read, DAY) == "m2"
+
+
+def test_a_missing_table_names_the_job_that_writes_it(spark: SparkSession) -> None:
+    read = night(spark, user_interests=[(DAY, "m")], user_segments=[(DAY, "m")], recommendations=[(OTHER, "m")])
+    with pytest.raises(
+        ContractError,
+        match=(
+            r"gold.recommendations has no rows for 2017-11-06.*run "
+            r"recommend_items --as-of 2017-11-06"
+        ),
+    ):
+        publish.model_of_night(read, DAY)
+
+
+def test_two_models_are_no_night(spark: SparkSession) -> None:
+    read = night(spark, user_interests=[(DAY, "new")], user_segments=[(DAY, "old")], recommendations=[(DAY, "old")])
+    with pytest.raises(ContractError, match=r"come from different models \(gold.user_interests: model new"):
+        publish.model_of_night(read, DAY)
+
+
+def test_only_tables_that_hold_the_date_are_published(spark: SparkSession) -> None:
+    read = night(spark, user_segments=[(DAY, "m")], evaluation=[(OTHER, "m")])
+    pinned = {"silver.items": 3, "gold.user_segments": 7, "gold.evaluation": 2}
+    assert publish.versions(pinned, read, DAY) == {"silver.items": 3, "gold.user_segments": 7}
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_file_is_replaced_whole(scheme: str, tmp_path: Path, spark: SparkSession) -> None:
+    path = tmp_path / "new folder" / "views.sql"
+    for text in ("a long first text", "größer"):
+        publish.write_text(spark, f"{scheme}{path}", text)
+        assert path.read_text(encoding="utf-8") == text
+    assert [p.name for p in path.parent.iterdir() if not p.name.endswith(".crc")] == ["views.sql"]
+
+
+def test_no_card_is_none(tmp_path: Path) -> None:
+    assert publish.card_text(None) is None
+    assert publish.card_text(str(tmp_path)) is None
+    (tmp_path / "MODEL_CARD.md").write_text("# Card")
+    assert publish.card_text(str(tmp_path)) == "# Card"

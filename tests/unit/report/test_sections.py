@@ -1,0 +1,222 @@
+"""The parts of the page: empty tables say so, and findings are the numbers of the tables."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+
+from equipoise.report import build
+from equipoise.report.facts import Facts
+from equipoise.report.page import Figure, Section
+from equipoise.report.sections import balance, card, interests, lists, migration, quality, runs, segments, stories, summary
+from tests.unit.report.facts import LIST_COUNTS, SIZES, evaluation, frame, nothing, score
+
+DAY = date(2017, 11, 6)
+CATEGORIES = ("category", "history", "predicted", "target", "users_led")
+PROBE = """# Card
+
+| a | b |
+|---|---|
+| 1 | `x < y` |
+
+<script>alert(1)</script> [go](javascript:x) <b>bold</b>
+
+<div>
+block
+</div>
+"""
+
+
+def findings(section: Section) -> list[str]:
+    return [b.finding for b in section.blocks if isinstance(b, Figure)]
+
+
+def html(facts: Facts) -> str:
+    return build.html(build.page(facts, title="t", source="s", model_id=None, card_text=None, run_id="r", synthetic=False))
+
+
+def notes(section: Section) -> str:
+    return " ".join(b.text for b in section.blocks if b.kind == "note")
+
+
+def test_a_night_without_anything_still_makes_a_page() -> None:
+    page = build.page(nothing(), title="t", source="s", model_id=None, card_text=None, run_id="r" * 32, synthetic=True)
+    assert len(page.summary) == 5
+    assert all(notes(s) and not findings(s) for s in page.sections), "every section says that it is empty"
+    assert "Synthetic data" in build.html(page) and "Synthetic data" not in html(nothing())
+
+
+def run_row(job: str, status: str, minute: int, seconds: float | None, attempt: int = 1, rows: int = 0) -> tuple[object, ...]:
+    start = datetime(2017, 11, 6, 3, minute)
+    end = None if seconds is None else datetime.fromtimestamp(start.timestamp() + seconds)
+    return (f"run-{job}", attempt, job, DAY, "s", "c", {}, {}, {"gold.x": rows} if rows else {}, start, end, status, None)
+
+
+def test_the_latest_attempt_that_worked_counts_and_skips_are_told() -> None:
+    columns = tuple(nothing().runs.columns)
+    ledger = frame(
+        columns,
+        run_row("ingest_events", "failed", 1, 5),
+        run_row("ingest_events", "done", 2, 40, attempt=2, rows=1000),
+        run_row("score_users", "done", 3, 90, rows=7),
+        run_row("ingest_events", "skipped", 4, 1, attempt=3),
+        run_row("segment_users", "running", 5, None),
+        run_row("publish_report", "running", 6, None),
+    )
+    found = runs.attempts(ledger)
+    assert list(zip(found["job"], found["status"], found["seconds"], found["rows"], found["skips"], strict=True)) == [
+        ("ingest_events", "done", 40.0, 1000, 1),
+        ("score_users", "done", 90.0, 7, 0),
+        ("segment_users", "running", 0.0, 0, 0),
+    ]
+    section = runs.section(nothing(runs=ledger))
+    assert findings(section) == ["2 of 3 jobs ended well, in 2 min 10 s altogether; score_users took longest, 1 min 30 s"]
+    assert "segment_users ended as running" in notes(section)
+
+
+def metrics(*rows: tuple[str, str, float, str]) -> dict[str, object]:
+    ledger = frame(tuple(nothing().runs.columns), run_row("ingest_events", "done", 1, 5))
+    counted = [("run-ingest_events", *r) for r in rows] + [("an older run", "t", "rows_in", 9.0, "ok")]
+    return {"runs": ledger, "quality": frame(tuple(nothing().quality.columns), *counted)}
+
+
+def test_rows_in_are_rows_good_and_quarantined() -> None:
+    base = (("t", "rows_in", 1000.0, "ok"), ("t", "rows_good", 990.0, "ok"))
+    rules = (
+        ("t", "rule:duplicate", 7.0, "warn"),
+        ("t", "rule:quantity_outlier", 30.0, "warn"),
+        ("t", "rule:broken_line", 0.0, "ok"),
+    )
+    good = quality.section(nothing(**metrics(*base, ("t", "rows_quarantined", 10.0, "warn"), *rules)))
+    assert findings(good) == [
+        "1,000 rows in = 990 kept + 10 set aside, to the row",
+        "2 of 3 checks found something; duplicate rejected most, 7 rows",
+    ]
+    assert not notes(good)
+    lost = quality.section(nothing(**metrics(*base, ("t", "rows_quarantined", 9.0, "warn"))))
+    assert "The sum does not hold: 1,000 rows in = 990 kept + 9 set aside" in notes(lost)
+
+
+def test_interests_name_what_rises_and_falls() -> None:
+    table = frame(CATEGORIES, ("MILK", 0.5, 0.4, 0.45, 9), ("BEER", 0.3, 0.45, 0.35, 1), ("TEA", 0.2, 0.15, 0.2, 0))
+    section = interests.section(nothing(categories=table, evidence=frame(("bin", "users"), (0, 1), (3, 1), (4, 2))))
+    assert findings(section) == [
+        "Milk, Beer and Tea lead the targets; against history the model expects most more of Beer (+15.00 "
+        "points) and most less of Milk (−10.00 points)",
+        "50.0 % of users have a history that weighs 10 or less, so their targets lean on the model",
+    ]
+
+
+def test_migration_ranks_by_span_and_compares_with_the_mean() -> None:
+    ends = [date(2017, 9, 11), date(2017, 10, 9), DAY]
+    shares = {"A": (0.2, 0.2, 0.4), "B": (0.7, 0.7, 0.55), "C": (0.1, 0.1, 0.05)}
+    rows = [(end, c, v[i], 10.0 + i) for c, v in shares.items() for i, end in enumerate(ends)]
+    table = frame(("window_end", "category", "share", "users"), *rows)
+    assert migration.movers(migration.table(table)[1]) == ["A", "B", "C"]
+    section = migration.section(nothing(windows=table))
+    newest = "in the newest one A stands at 2.0 times its earlier mean and C at 0.5 times"
+    assert findings(section)[0] == f"A moved most over all windows; {newest}"
+    assert "last 3 closed windows, with 10 to 12 active users" in section.lead[0]
+    one = migration.section(nothing(windows=table[table["window_end"] == DAY]))
+    assert "one closed window only" in notes(one)
+
+
+def test_segments_say_what_probabilities_expect() -> None:
+    sizes = frame(SIZES, ("O", 30, 0.7, 0.2, 0.1, 1.0, 30.0), ("buy", 70, 0.1, 0.1, 0.8, 10.0, 700.0))
+    tiers = frame(SIZES, ("1", 50, 0.5, 0.3, 0.2, 2.0, 100.0), ("5", 50, 0.1, 0.1, 0.8, 18.0, 900.0))
+    empty = nothing().segments
+    section = segments.section(nothing(segments={**empty, "segment": sizes, "value_tier": tiers}))
+    assert findings(section) == [
+        "70.0 % of 100 users are likeliest to buy; by their probabilities 59.0 % should land in that class, and 28.0 % in O",
+        "The top fifth of users carries 90 % of all expected spend: 18.00 a head, against 2.0000 in the lowest fifth",
+    ]
+    assert "No RFM segments" in notes(section) and "No value tiers" not in notes(section)
+
+
+def test_lists_are_compared_with_targets_by_total_variation() -> None:
+    categories = frame(CATEGORIES, ("A", 0.8, 0.5, 0.6, 1), ("B", 0.2, 0.5, 0.4, 1))
+    shown = frame(("category", "rows", "explored", "share"), ("A", 12, 0, 0.6), ("B", 4, 0, 0.2), ("C", 4, 4, 0.2))
+    counts = frame(LIST_COUNTS, (20, 9, 3, 4, 2, 2.5, 0.6))
+    facts = nothing(categories=categories, list_categories=shown, list_counts=counts)
+    section = lists.section(facts)
+    assert section.lead[0].startswith("2 lists of 10 places show 9 different items from 3 categories.")
+    assert "A list holds 2.5 categories" in section.lead[0]
+    assert findings(section) == [
+        "Without the explore places, 15 % of what is shown would have to move to match the targets, 5 % to match history",
+        "Exploration shows 1 category to users who have not seen them; C most often, in 100.0 % of the explore places",
+    ]
+    assert summary.sentences(facts, "s")[3] == (
+        "Each of 2 users is shown 10 items, 2.0 of them from categories that are new to them; over everybody, 80 % of what is "
+        "shown matches the target shares."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "slots"),
+    [("calibrated λ=0.3 slots=2", 0.3, 2), ("steck lambda=0.1", 0.1, None), ("greedy λ0.9", 0.9, None)],
+)
+def test_points_of_the_balance_curve_are_read_from_names(name: str, weight: float, slots: int | None) -> None:
+    (point,) = balance.points([name, "personal_decay"])
+    assert (point.weight, point.slots) == (weight, slots)
+
+
+def test_the_balance_title_keeps_99_percent_of_accuracy() -> None:
+    values = {0.0: (0.200, 0.80), 0.3: (0.199, 0.40), 0.6: (0.180, 0.10)}
+    rows = [
+        score("balance", f"λ={w:g}", m, v, cutoff=10) for w, (a, d) in values.items() for m, v in (("ndcg", a), ("kl_bits", d))
+    ]
+    section = balance.section(nothing(evaluation=evaluation(*rows)))
+    assert findings(section) == ["At λ=0.3 the lists stand 50 % nearer to the targets for 0.5 % of accuracy"]
+
+
+def test_the_card_shows_foreign_markup_as_text() -> None:
+    html = card.to_html(PROBE)
+    assert "<table>" in html and "<code>x &lt; y</code>" in html and "<h1>Card</h1>" in html
+    assert not [bad for bad in ("<script", "<b>", "<div>", "href=") if bad in html]
+
+
+def test_a_story_tells_what_was_liked_moved_and_shown() -> None:
+    user = "a1b2c3d4" + "0" * 24
+    base = nothing()
+    likes = [
+        ("MILK", 1, 0.6, 0.3, False, 0.5, 12.0),
+        ("TEA", 2, 0.4, 0.2, False, 0.3, 8.0),
+        ("BEER", 3, 0.0, 0.5, True, 0.2, 0.0),
+    ]
+    interest_columns = (
+        "user_id",
+        "category",
+        "rank",
+        "observed_share",
+        "predicted_share",
+        "is_predicted_top",
+        "target_share",
+        "evidence",
+    )
+    ends = (date(2017, 10, 9), DAY)
+    windows = [(user, ends[0], "MILK", 1.0, 9.0), (user, ends[1], "MILK", 0.6, 6.0), (user, ends[1], "TEA", 0.4, 4.0)]
+    places = [
+        (user, 1, "i1", "Whole milk", "MILK", "exploit", 1.0, "bought_before", "bought 9 times"),
+        (user, 2, "i2", "Ale", "BEER", "explore", 0.1, "unseen_category", "new to you"),
+    ]
+    facts = nothing(
+        chosen=[("mover", user)],
+        person_interests=frame(interest_columns, *[(user, *x) for x in likes]),
+        person_windows=frame(tuple(base.person_windows.columns), *windows),
+        person_lists=frame(tuple(base.person_lists.columns), *places),
+    )
+    (story,) = [b for b in stories.section(facts).blocks if b.kind == "story"]
+    assert story.pseudonym == "a1b2c3d4" and user not in html(facts)
+    assert dict(story.paragraphs) == {
+        "Liked": (
+            "Milk (60 %) and Tea (40 %), out of 2 categories with a weight of 20.00. Expected next: Beer "
+            "(50 % of the coming window)."
+        ),
+        "Moved": (
+            "40 % of the interest changed place between the last two windows, towards Tea (+40 points) "
+            "and away from Milk (−40 points); 1 category of the last window was not in the one before."
+        ),
+        "Shown": "2 items from 2 categories, 1 of them to find something out (Beer).",
+    }
+    assert [(p.title, p.slot) for p in story.shown] == [("Whole milk", "exploit"), ("Ale", "explore")]

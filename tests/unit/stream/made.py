@@ -1,0 +1,48 @@
+"""Example files made by hand: every value follows from the row's number, so that a test can tell which rows came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from equipoise.stream import Widths
+
+WIDTHS = Widths(tokens=6, categories=5, features=3)
+
+
+def table(rows: range, widths: Widths = WIDTHS) -> pa.Table:
+    """Rows as feature.examples has them; row i has user i, cut_day 17000 + i % 7, tokens i·10.., label_value i % 3."""
+    s, c, f = widths.tokens, widths.categories, widths.features
+    length = [1 + i % s for i in rows]
+    tokens = [np.where(np.arange(s) < n, i * 10 + np.arange(s), 0).astype("<i4") for i, n in zip(rows, length, strict=True)]
+    prior = [np.array([i, *([0.0] * (c - 1))], dtype="<f4") for i in rows]  # ends in zero bytes on purpose
+    counts = [np.full(c, float(i % 3), dtype="<f4") for i in rows]
+    features = [np.array([i + k / 10 for k in range(f)], dtype="<f4") for i in rows]
+    return pa.table(
+        {
+            "user_id": pa.array([i.to_bytes(16, "little") for i in rows], pa.binary()),
+            "cut_day": pa.array([17000 + i % 7 for i in rows], pa.int32()),
+            "tokens": pa.array([t.tobytes() for t in tokens], pa.binary()),
+            "length": pa.array(length, pa.int32()),
+            "prior": pa.array([p.tobytes() for p in prior], pa.binary()),
+            "features": pa.array([x.tobytes() for x in features], pa.binary()),
+            "label_counts": pa.array([x.tobytes() for x in counts], pa.binary()),
+            "label_value": pa.array([i % 3 for i in rows], pa.int32()),
+            "label_spend": pa.array([i / 4 for i in rows], pa.float64()),
+        }
+    )
+
+
+def write(folder: Path, sizes: list[int], widths: Widths = WIDTHS, *, groups_per_file: int = 1) -> list[str]:
+    """One file per size, rows numbered through; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths, start = [], 0
+    for place, size in enumerate(sizes):
+        path = folder / f"part-{place:05d}.parquet"
+        pq.write_table(table(range(start, start + size), widths), path, row_group_size=-(-size // groups_per_file))
+        paths.append(str(path))
+        start += size
+    return paths

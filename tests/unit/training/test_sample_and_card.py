@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from equipoise.errors import ContractError
+from equipoise.training.card import model_card
+from equipoise.training.sample import Sample, described, vocabulary
+from tests.unit.models.test_package import META
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+DAY = (date(2017, 9, 11) - date(1970, 1, 1)).days
+
+
+def cuts(spark: SparkSession, *days: int) -> DataFrame:
+    return spark.createDataFrame([(DAY + d,) for d in days], "cut_day INT")
+
+
+def test_rows_and_cuts(spark: SparkSession) -> None:
+    found = described(cuts(spark, -28, 0, 0), cuts(spark, 28, 28), labels_by=date(2017, 11, 6), horizon_days=28)
+    assert found == Sample(3, ("2017-08-14", "2017-09-11"), 2, ("2017-10-09",))
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "text"),
+    [
+        ((0,), (56,), r"feature.examples_validation has labels until 2017-12-04, expected none at or after 2017-11-06"),
+        ((1,), (28,), r"feature.examples has labels until 2017-10-10, expected none at or after 2017-10-09"),
+        ((), (28,), "feature.examples is empty"),
+    ],
+)
+def test_examples_of_another_date_are_refused(
+    spark: SparkSession, train: tuple[int, ...], validation: tuple[int, ...], text: str
+) -> None:
+    with pytest.raises(ContractError, match=text):
+        described(cuts(spark, *train), cuts(spark, *validation), labels_by=date(2017, 11, 6), horizon_days=28)
+
+
+def test_vocabulary_by_position(spark: SparkSession) -> None:
+    spec = spark.createDataFrame([(1, "b", 0.25), (0, "a", 0.75)], "position INT, category STRING, population_share DOUBLE")
+    assert vocabulary(spec) == (["a", "b"], [0.75, 0.25])
+    with pytest.raises(ContractError, match=r"positions \[1\]"):
+        vocabulary(spec.filter("position = 1"))
+
+
+def test_the_card_says_what_it_must() -> None:
+    names = ("loss", "category_loss", "category_kl_bits", "value_loss")
+    history = [
+        dict(zip(("step", *names), row, strict=True))
+        for row in ((0, 4.0, 3.0, 2.5, 1.0), (50, 3.5, 2.7, 2.2, 0.8), (90, 3.6, 2.8, 2.3, 0.8))
+    ]
+    meta = replace(META, metrics={"best_step": 50.0, "steps": 90.0}, settings={"training": {"seed": 7}})
+    card = model_card(meta, Sample(100, ("2017-09-11",), 20, ("2017-10-09",)), history, "all epochs done")
+    for part in (
+        "# Model m1",
+        "- `feature.examples` version 3",
+        "- 100 training examples at the cuts 2017-09-11",
+        "- one seed: 7",
+        "|  | untrained (baselines) | published (step 50) |",
+        "| next categories, KL from the label shares, bits".replace("| next", "| category_kl_bits: next")
+        + " | 2.5000 | 2.2000 |",
+        "| 90 | 3.6000 | 2.8000 | 2.3000 | 0.8000 |",
+        "Training ended at step 90: all epochs done.",
+        "## Limits",
+    ):
+        assert part in card, part
+    assert "no amounts" in model_card(replace(meta, has_amounts=False), Sample(1, ("x",), 1, ("y",)), history, "")
