@@ -44,14 +44,15 @@ check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
 test: setup check ## Set-up, checks, unit and integration tests (under 20 minutes)
-	@pytest tests -m 'not slow and not gpu'
+	@pytest tests -m 'not slow and not gpu' --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
-	@pytest tests -m 'slow' --timeout 2400
+	@bash .ci/rapids.sh
+	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
-	@pytest tests/integration/test_gpu_plans.py -m slow
+	@pytest tests/integration/test_gpu_plans.py -m slow -s
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock

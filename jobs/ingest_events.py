@@ -2,8 +2,8 @@
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults jobs/ingest_events.py --settings conf/demo.toml
 
-Takes no --as-of: data_until bounds what counts as future. Exit code 3 when more than quality.max_quarantined_share of an input is bad;
-silver.* then stays as it was, while ops.quarantine and ops.quality_metrics say why.
+Takes no --as-of: data_until bounds what counts as future. Exit code 3 when more than quality.max_quarantined_share of an input
+is bad; silver.* then stays as it was, while ops.quarantine and ops.quality_metrics say why.
 """
 
 from __future__ import annotations

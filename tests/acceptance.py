@@ -67,7 +67,8 @@ class Laws:
         return [f"{off} explored categories that the user had seen"] if off else []
 
     def reasons_join(self) -> list[str]:
-        rows = self.slice("gold.recommendations").select("user_id", "rank", "item_id", "reason_code", "reason_key", "reason_value")
+        columns = ("user_id", "rank", "item_id", "reason_code", "reason_key", "reason_value")
+        rows = self.slice("gold.recommendations").select(*columns)
         found = []
         for code, truth in self._truths().items():
             mine = rows.filter(F.col("reason_code") == code)
@@ -90,10 +91,12 @@ class Laws:
             )
         }
         knowing = self.events.filter(F.col("event_type").isin(*KNOWING_EVENT_TYPES))
-        bought = knowing.groupBy("user_id", F.col("item_id").alias("reason_key")).agg(F.count("*").cast("double").alias("true_value"))
+        times = F.count("*").cast("double").alias("true_value")
+        bought = knowing.groupBy("user_id", F.col("item_id").alias("reason_key")).agg(times)
         users = self.slice("feature.user_vectors").select("user_id", F.col("vector").alias("u"))
         items = self.store.read("feature.item_vectors").select(F.col("item_id").alias("reason_key"), F.col("vector").alias("i"))
-        named = self.slice("gold.recommendations").filter("reason_code = 'similar_text'").select("user_id", "reason_key").distinct()
+        similar = self.slice("gold.recommendations").filter("reason_code = 'similar_text'")
+        named = similar.select("user_id", "reason_key").distinct()
         dot = F.aggregate(F.zip_with("u", "i", lambda a, b: a.cast("double") * b), F.lit(0.0), lambda a, b: a + b)
         cosine = named.join(users, "user_id").join(items, "reason_key").select("user_id", "reason_key", dot.alias("true_value"))
         return {**by_category, "bought_before": bought, "similar_text": cosine}
@@ -101,7 +104,8 @@ class Laws:
     def rows_are_conserved(self) -> list[str]:
         """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""
         metrics = self.store.read("ops.quality_metrics").filter("metric IN ('rows_in', 'rows_good', 'rows_quarantined')")
-        wide = metrics.groupBy("run_id", "table_name").pivot("metric", ["rows_in", "rows_good", "rows_quarantined"]).agg(F.first("value"))
+        names = ["rows_in", "rows_good", "rows_quarantined"]
+        wide = metrics.groupBy("run_id", "table_name").pivot("metric", names).agg(F.first("value"))
         off = wide.filter("rows_in <> rows_good + rows_quarantined").collect()
         return [f"{r['table_name']}: {r}" for r in off]
 

@@ -59,5 +59,6 @@ def test_a_killed_job_run_again_leaves_the_tables_of_an_unkilled_run(
 
 def test_the_comparison_sees_a_difference(spark: SparkSession, reference: Reference, tmp_path: Path) -> None:
     warehouse = Path(shutil.copytree(reference.after["ingest_events"], tmp_path / "warehouse"))
-    spark.sql(f"DELETE FROM delta.`{warehouse}/silver/users` WHERE user_id IN (SELECT min(user_id) FROM delta.`{warehouse}/silver/users`)")
+    table = f"delta.`{warehouse}/silver/users`"
+    spark.sql(f"DELETE FROM {table} WHERE user_id IN (SELECT min(user_id) FROM {table})")
     assert differences(spark, warehouse, reference.after["ingest_events"])

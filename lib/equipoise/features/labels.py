@@ -51,7 +51,8 @@ def spend_threshold(labels: DataFrame) -> float:
     Raises:
         EquipoiseError: when nobody spent.
     """
-    row = labels.filter("label_spend > 0").agg(F.percentile("label_spend", F.lit(0.5)).alias("median")).collect()[0]
+    median = F.expr("percentile(label_spend, 0.5D)")  # F.percentile states a frequency of a type that bars the GPU
+    row = labels.filter("label_spend > 0").agg(median.alias("median")).collect()[0]
     if row["median"] is None:
         raise EquipoiseError(
             "segments.ladder = 'spend' needs spend in the training label windows, but nobody spent there; "

@@ -22,7 +22,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentenc
 
 PACKED = pa.schema(
     [
-        ("user_id", pa.binary()),
+        ("user_id", pa.string()),
         ("cut_day", pa.int32()),
         ("tokens", pa.binary()),
         ("length", pa.int32()),
@@ -32,13 +32,14 @@ PACKED = pa.schema(
         ("label_value", pa.int32()),
         ("label_spend", pa.float64()),
         ("salt", pa.int32()),
+        ("place", pa.int32()),
     ]
 )
-"""Columns of feature.examples, and the salt that places the row in its file."""
+"""Columns of feature.examples, user_id in hex still, and where the row goes: the salt of its file, and its place in it."""
 
 DDL = (
-    "user_id BINARY, cut_day INT, tokens BINARY, length INT, prior BINARY, features BINARY, label_counts BINARY, "
-    "label_value INT, label_spend DOUBLE, salt INT"
+    "user_id STRING, cut_day INT, tokens BINARY, length INT, prior BINARY, features BINARY, label_counts BINARY, "
+    "label_value INT, label_spend DOUBLE, salt INT, place INT"
 )
 
 Packer = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -46,7 +47,7 @@ Packer = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
 def packer(encoder_path: str, max_tokens: int, categories: int) -> Packer:
     """A function for mapInArrow: one packed row per row with user_id, cut_day, behaviour_text, prior_positions, prior_weights,
-    feature_values, label_positions, label_events, label_value, label_spend, salt.
+    feature_values, label_positions, label_events, label_value, label_spend, salt, place.
 
     tokens: max_tokens little-endian int32, padded on the right. prior and label_counts: `categories` little-endian float32.
     """

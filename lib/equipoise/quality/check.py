@@ -24,7 +24,8 @@ def fill_missing(frame: DataFrame, kind: Kind) -> DataFrame:
     text = [f.name for f in frame.schema.fields if isinstance(f.dataType, StringType) and f.name not in (*KEYS, "line")]
     filled = frame.withColumns({c: blank_to_null(F.col(c)) for c in text})
     stated = [m for m in MISSING if m.applies_to == kind and m.default]
-    empty = [F.when(F.col(m.column).isNull() & ~F.col("broken"), F.lit(m.column)).otherwise("") for m in sorted(stated, key=lambda m: m.column)]
+    by_name = sorted(m.column for m in stated)
+    empty = [F.when(F.col(c).isNull() & ~F.col("broken"), F.lit(c)).otherwise("") for c in by_name]
     filled = filled.withColumn("defaulted", F.array_remove(F.array(*empty), "").cast("array<string>"))
     for m in stated:  # in MISSING's order: later defaults read earlier ones
         filled = filled.withColumn(m.column, F.coalesce(F.col(m.column), F.expr(str(m.default)).cast(FIELDS[kind][m.column])))

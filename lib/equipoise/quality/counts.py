@@ -65,7 +65,7 @@ def balanced(counts: Counts, source: DataFrame, quarantine: DataFrame) -> Counts
     rows_in, quarantined = source.count(), quarantine.count()
     if rows_in != counts.good + quarantined:
         raise ContractError(
-            f"{counts.name}: {rows_in:,} rows in, but {counts.good:,} good + {quarantined:,} quarantined; expected the same number: "
+            f"{counts.name}: {rows_in:,} rows in, but {counts.good:,} good + {quarantined:,} quarantined; expected as many: "
             "a join dropped or doubled rows, or the source changed while it was read; run again, then look at the adapter"
         )
     return replace(counts, rows_in=rows_in, quarantined=quarantined)

@@ -170,4 +170,5 @@ def _promotions(raw: RawSource, items: DataFrame, door: Door) -> DataFrame:
 
 def _told(counts: Counts) -> str:
     broken = ", ".join(f"{r} {n:,}" for r, n in counts.per_rule.items() if n)
-    return f"{counts.name}: {counts.rows_in:,} rows in = {counts.good:,} good + {counts.quarantined:,} quarantined ({broken or 'no rule broken'})"
+    parts = f"{counts.rows_in:,} rows in = {counts.good:,} good + {counts.quarantined:,} quarantined"
+    return f"{counts.name}: {parts} ({broken or 'no rule broken'})"

@@ -16,6 +16,7 @@ from equipoise.errors import SettingsError
 
 DIGITS = 32
 MIN_KEY_BYTES = 16
+MAKE_ONE = "make one with: openssl rand -hex 32"
 PUBLISHED_MARK = b"# published key"
 """First words of a key file that everyone may read; what follows on that line is for people."""
 
@@ -32,26 +33,24 @@ def read_key(path: str, *, published_key: bool) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise SettingsError(
-            f"identity.key_file {path}: cannot be read ({error.strerror}); make one with: openssl rand -hex 32 > {path}"
-        ) from None
+        raise SettingsError(f"identity.key_file {path}: cannot be read ({error.strerror}); {MAKE_ONE}") from None
     marked = content.startswith(PUBLISHED_MARK)
     key = (content.partition(b"\n")[2] if marked else content).strip()
     if len(key) < MIN_KEY_BYTES:
         raise SettingsError(
-            f"identity.key_file {path}: the key has {len(key)} bytes, expected at least {MIN_KEY_BYTES}; make one with: openssl rand -hex 32"
+            f"identity.key_file {path}: the key has {len(key)} bytes, expected at least {MIN_KEY_BYTES}; {MAKE_ONE}"
         )
     published = marked or hashlib.sha256(key).hexdigest() in KNOWN_PUBLISHED_SHA256
     if published and not published_key:
         raise SettingsError(
-            f"identity.key_file {path}: this key is published, so anyone could undo the pseudonyms; make your own with: openssl rand -hex 32. "
-            "Only a demo may set identity.published_key = true"
+            f"identity.key_file {path}: this key is published, so anyone could undo the pseudonyms; {MAKE_ONE} "
+            "(only a demo may set identity.published_key = true)"
         )
     return key
 
 
 def key_id(key: bytes) -> str:
-    """A name for the key that does not give it away; a new key makes every pseudonym new, so it belongs to a run's fingerprint."""
+    """A name for the key that does not give it away; part of a run's fingerprint, since a new key makes every pseudonym new."""
     return hmac.digest(key, b"equipoise key id", "sha256").hex()[:16]
 
 
@@ -73,5 +72,5 @@ def pseudonyms(path: str, *, published_key: bool) -> Callable[[Column], Column]:
             yield ids.map(known).astype(object)
 
     # at run time pandas' Series takes no type argument
-    hashed.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}
+    hashed.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}  # type: ignore[type-arg]
     return cast("Callable[[Column], Column]", cast(Any, pandas_udf)(hashed, "string"))

@@ -15,9 +15,9 @@ TOKEN = r"[^\s\"'`,;:|(){}\[\]<>=]+"
 def quarantine_rows(checked: DataFrame, name: str, row_json: RowJson, known_users: DataFrame | None) -> DataFrame:
     """One row per rejected row: input, row_number, rules, row_json.
 
-    A row whose fields are known has the pseudonym in its user field. In a line that could not be split, every word that is the id
-    read from its user field or one of `known_users` (raw_user, user_id; None: there is no such line) is replaced by its pseudonym.
-    An id that stands in no other row of the source and cannot be told from other words stays.
+    A row whose fields are known has the pseudonym in its user field. In a line that could not be split, every word that is the
+    id read from its user field or one of `known_users` (raw_user, user_id; None: there is no such line) is replaced by its
+    pseudonym. An id that stands in no other row of the source and cannot be told from other words stays.
     """
     rejected = checked.filter("rejected")
     user = F.col("user_id") if "user_id" in checked.columns else F.lit(None).cast("string")

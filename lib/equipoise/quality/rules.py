@@ -99,7 +99,7 @@ RULES = (
         "reject",
         "copy_number > 1 AND natural_key IS NOT NULL",
         ALL,
-        "The natural key stands in an earlier row: rows that break no other reject rule first, then by time, then by every field.",
+        "Another row has its natural key and comes first: rows that break no other reject rule do, then by time and every field.",
     ),
 )
 

@@ -203,7 +203,13 @@ def thin_grid(axes: Axes, *, is_share: bool = False) -> None:
     if is_share:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     else:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}".replace("-", "−")))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: tick(v)))
+
+
+def tick(value: float) -> str:
+    """A number on an axis: thousands apart, no powers of ten, no needless noughts."""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6f}".rstrip("0").rstrip(".")
+    return text.replace("-", "−") if text not in ("-0", "") else "0"
 
 
 def legend(axes: Axes, entries: int) -> None:

@@ -87,6 +87,36 @@ TASKS: dict[str, tuple[str, str]] = {
 }
 """Question and explanation per task; balance and the floors have sections of their own."""
 
+METHODS: dict[str, str] = {
+    "text_lora": "the fine-tuned encoder with its heads; with λ and slots: the published lists that were built on it",
+    "text_lora predicted_share": "categories in the order the model expects them",
+    "target_share": "history and model mixed by evidence: what the lists aim at",
+    "observed_share": "the user's own decayed history, nothing else",
+    "prior": "decayed history + Dirichlet pseudo-counts of the population: where the model starts from, untrained",
+    "ema_dirichlet": "exponential average over windows + Dirichlet pseudo-counts of the population",
+    "ema_popularity": "exponential average over windows, mixed with popularity by the share that was best a window ago",
+    "population": "the same for everybody: how all users behave",
+    "last_window": "what the user did in the last window",
+    "all_history": "what the user did ever, undecayed",
+    "g_top_freq": "the most popular things, for everybody",
+    "p_top_freq": "what the user bought most often",
+    "personal_decay": "what the user bought most often, older baskets counting less",
+    "category_top_freq": "categories the user bought from most often",
+    "category_decay": "categories the user bought from most often, older baskets counting less",
+    "recency": "the more recent the last purchase, the better",
+    "rfm_sum": "sum of the fifths of recency, frequency and money",
+    "spend_112d": "money spent in the last 112 days",
+    "kmeans_3": "three K-means clusters on recency, frequency and money",
+    "logit_12": "multinomial logit on the 12 explicit features",
+    "oracle": "knows the true class and nothing else: what three segments can reach at best; it does not compete",
+}
+"""Methods in words, by the first word or the whole of their name."""
+
+
+def method(name: str) -> str:
+    """A method in words; empty for one that nobody described."""
+    return METHODS.get(name) or METHODS.get(name.split(" ")[0], "")
+
 
 def metric(name: str, cutoff: int = 0) -> tuple[str, Metric]:
     """Label with its cut-off, such as NDCG@10, and the metric."""

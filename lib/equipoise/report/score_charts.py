@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -12,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, legend, name_rows, thin_grid
 from equipoise.report.palette import BLUE, GREEN, GREY, INK, MUTED, ORANGE, canvas, to_svg
 from equipoise.report.words import number
+
+FAR = 3.0
+"""Interquartile ranges beyond the quartiles at which a value is off the scale."""
 
 FEWEST_PANELS = 2
 """A panel alone would stretch over the page; the rest stays empty."""
@@ -36,6 +40,8 @@ class Panel:
     title: str
     x_label: str
     rows: Sequence[Whisker | None]
+    reference: float | None = None
+    """Value of a thin line to compare the rows with."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,20 @@ def whiskers(methods: Sequence[str], panels: Sequence[Panel], label: str, *, zer
     wide = max(len(panels), FEWEST_PANELS)
     with canvas(FRAME_INCHES + 0.25 + ROW_INCHES * len(methods), wide, share_y=True) as (drawing, all_axes):
         for axes, panel in zip(all_axes, panels, strict=False):
+            low, high = scale(panel.rows, (0.0,) if zero else ())
             for row, one in enumerate(panel.rows):
                 if one is not None:
-                    _whisker(axes, row, one)
+                    _whisker(axes, row, one, low, high)
             if zero:
                 axes.axvline(0.0, color=MUTED, linewidth=0.9)
+            if panel.reference is not None:
+                axes.axvline(panel.reference, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
+            axes.set_xlim(low, high)
             axes.set_title(panel.title)
             axes.set_xlabel(panel.x_label)
             thin_grid(axes)
             axes.xaxis.set_major_locator(MaxNLocator(3 if wide > 2 else 5, steps=[1, 2, 5, 10]))
             axes.spines["left"].set_visible(False)
-            axes.margins(x=0.08)
         if alike:
             ends = [axes.get_xlim() for axes in all_axes[: len(panels)]]
             for axes in all_axes[: len(panels)]:
@@ -80,11 +89,33 @@ def whiskers(methods: Sequence[str], panels: Sequence[Panel], label: str, *, zer
         return to_svg(drawing, label, label)
 
 
-def _whisker(axes: Axes, row: int, one: Whisker) -> None:
+def scale(rows: Sequence[Whisker | None], wanted: Sequence[float] = ()) -> tuple[float, float]:
+    """Ends of the axis: room for all values but far outliers, which would squeeze the others (Tukey's outer fences, 1977).
+
+    Ours, the best and `wanted` are always inside.
+    """
+    known = [one for one in rows if one is not None]
+    if not known:
+        return 0.0, 1.0
+    values = np.array([one.value for one in known])
+    first, third = np.quantile(values, (0.25, 0.75))
+    reach = FAR * (third - first)
+    kept = [one for one in known if first - reach <= one.value <= third + reach or one.ours or one.best]
+    ends = [v for one in kept for v in (one.value, one.low, one.high, one.mark) if v is not None] + list(wanted)
+    low, high = min(ends), max(ends)
+    room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
+
+
+def _whisker(axes: Axes, row: int, one: Whisker, low: float, high: float) -> None:
     colour = BLUE if one.ours else GREY
-    if one.low is not None and one.high is not None:
-        axes.hlines(row, one.low, one.high, color=colour, linewidth=2.0, alpha=0.55)
-    axes.scatter([one.value], [row], s=36, color=colour, zorder=3, linewidths=0)
+    if not low <= one.value <= high:  # off the scale: an arrow at the edge; its number still stands beside it
+        edge, marker = (low, "<") if one.value < low else (high, ">")
+        axes.scatter([edge], [row], s=30, color=colour, marker=marker, linewidths=0, clip_on=False)
+    else:
+        if one.low is not None and one.high is not None:
+            axes.hlines(row, one.low, one.high, color=colour, linewidth=2.0, alpha=0.55)
+        axes.scatter([one.value], [row], s=36, color=colour, zorder=3, linewidths=0)
     if one.mark is not None:
         axes.scatter([one.mark], [row], s=120, color=ORANGE, marker="|", linewidths=1.8, zorder=4)
     axes.annotate(
@@ -121,7 +152,7 @@ def curve(lines: Sequence[Curve], x_label: str, y_label: str, label: str, *, dia
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.grid(True)
-        axes.margins(x=0.1, y=0.12)
+        axes.margins(x=0.02 if diagonal else 0.1, y=0.02 if diagonal else 0.12)
         if len(lines) > 1:
             legend(axes, len(lines))
         return to_svg(drawing, label, label)

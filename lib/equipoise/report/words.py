@@ -55,9 +55,14 @@ def seconds(value: float) -> str:
     return f"{int(value) // 60} min {int(value) % 60:02d} s"
 
 
+def sentence(name: str) -> str:
+    """Names in capitals read better in small letters."""
+    return name.capitalize() if name.isupper() else name
+
+
 def category(name: str) -> str:
-    """A category for a label: names in capitals read better in small letters, long ones are cut."""
-    return cut(name.capitalize() if name.isupper() else name)
+    """A category for a label, cut when long."""
+    return cut(sentence(name))
 
 
 def cut(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -151,7 +151,9 @@ class Training(Section):
     processes: Count = Field(2, description="Ranks of the distributed training.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device; cpu uses gloo, cuda uses nccl.")
     cluster_mode: bool = Field(False, description="False: ranks on the driver; True: one rank per Spark task.")
-    bfloat16: Literal["auto", "on", "off"] = Field("auto", description="Encoder in bf16; auto: on where the processor has bf16 instructions.")
+    bfloat16: Literal["auto", "on", "off"] = Field(
+        "auto", description="Encoder in bf16; auto: on where the processor has bf16 instructions."
+    )
     seed: Count = Field(1, description="Seed of sampling, initialisation and order.")
     lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
     lora_alpha: Positive = Field(16.0, description="LoRA scale; effect is alpha ÷ rank.")

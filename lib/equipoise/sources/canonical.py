@@ -56,8 +56,8 @@ FIELDS: dict[Kind, dict[str, str]] = {
     },
     "users": {"raw_user": "STRING", "attributes": "MAP<STRING, STRING>", "natural_key": "STRING", **FLAGS},
 }
-"""Columns of each kind of raw frame, beside `raw`: a struct with the row as it came, of orderable types. A row's other columns are
-a function of raw and line. raw_user and natural_key are trimmed, null when blank."""
+"""Columns of each kind of raw frame, beside `raw`: a struct with the row as it came, of orderable types. A row's other columns
+are a function of raw and line. raw_user and natural_key are trimmed, null when blank."""
 
 RowJson = Callable[[Column, Column], Column]
 """(raw, pseudonym) → the raw row as JSON with the pseudonym in place of the user id."""
@@ -97,7 +97,7 @@ def blank_to_null(text: Column) -> Column:
 def spread(frame: DataFrame) -> DataFrame:
     """The frame laid out by user and natural key, so that what follows runs in parallel and finds copies of a row side by side.
 
-    Comes before the other columns are made of `raw`: rows are smallest then, and a file of one row group is one task until here.
+    Comes before the other columns are made of `raw`: rows are small then, and a file of one row group is one task until here.
     """
     keys = [c for c in ("raw_user", "natural_key") if c in frame.columns]
     return frame.withColumns({c: blank_to_null(F.col(c)) for c in keys}).repartition(*keys)

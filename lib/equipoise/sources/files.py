@@ -82,7 +82,7 @@ def events(spark: SparkSession, m: FileMap, zones: Zones, read_delta: ReadDelta)
 
 
 def items(spark: SparkSession, m: FileMap, level: int, read_delta: ReadDelta) -> RawInput:
-    """The items; columns beside ITEM_COLUMNS are attributes that only the item's text holds. `categories` holds several of `level`."""
+    """The items; columns beside ITEM_COLUMNS are attributes that only the text holds. `categories` is a list at `level`."""
     _check_map(m, "items", None)
     source = _fields(spark, m, "items", read_delta)
     named = {c: source[c].cast("string") for c in m.columns}

@@ -21,7 +21,10 @@ _BROKEN_RECORD = "_broken_record"
 
 
 def read_lines(spark: SparkSession, files: Sequence[str]) -> DataFrame:
-    """line, bad_utf8, replaced (holds U+FFFD): every line that is not blank; one that is no UTF-8 is read as Latin-1, which loses no byte."""
+    """line, bad_utf8, replaced (holds U+FFFD) of every line that is not blank.
+
+    A line that is no UTF-8 is read as Latin-1, which loses no byte.
+    """
     valid = F.expr("is_valid_utf8(value)")
     text = F.when(valid, F.col("value")).otherwise(F.decode(F.col("value").cast("binary"), "ISO-8859-1"))
     lines = spark.read.text(list(files)).select(F.ltrim(text, F.lit(BOM)).alias("line"), (~valid).alias("bad_utf8"))
@@ -29,7 +32,9 @@ def read_lines(spark: SparkSession, files: Sequence[str]) -> DataFrame:
 
 
 def read_separated(spark: SparkSession, files: Sequence[str], format_: str) -> DataFrame:
-    """raw (struct: the header's columns as text), broken, bad_utf8, replaced, line of a CSV (RFC 4180) or TSV (no quotes) with a header in every file.
+    """raw (struct: the header's columns as text), broken, bad_utf8, replaced, line of each row.
+
+    CSV is RFC 4180, TSV knows no quotes; every file has the header.
 
     Raises:
         SourceError: when a file is empty, or its header differs from the first file's.

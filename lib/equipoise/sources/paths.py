@@ -40,7 +40,7 @@ def content_hashes(files: Sequence[Path]) -> dict[str, str]:
 
 
 def remote_hashes(spark: SparkSession, path: str) -> dict[str, str]:
-    """sha256 of each file's name, length and time of change under a URI: reading every byte over a network would cost the ingest twice.
+    """sha256 of each file's name, length and time of change under a URI: reading every byte would cost the ingest twice.
 
     Raises:
         SourceError: when there is none, or the file system cannot be reached.

@@ -73,7 +73,8 @@ def _pattern(text: Column, pattern: str, naive_zone: str, zone: str) -> ParsedTi
     letters = re.sub(r"'[^']*'", "", pattern)
     if not re.search(r"[yu]", letters) or not re.search(r"[MLD]", letters):
         raise SettingsError(
-            f"time_format {pattern!r} has no year or no day; expected iso, epoch_s, epoch_ms, date, or a pattern such as dd/MM/yyyy HH:mm:ss"
+            f"time_format {pattern!r} has no year or no day; "
+            "expected iso, epoch_s, epoch_ms, date, or a pattern such as dd/MM/yyyy HH:mm:ss"
         )
     instant = F.try_to_timestamp(text, F.lit(pattern))
     if not re.search(r"[HhKk]", letters):

@@ -43,7 +43,7 @@ def categories() -> list[str]:
 
 
 def plant_items(world: World) -> pd.DataFrame:
-    """One row per item: item_id, title, category_1..3, brand, price, popularity (weight in its category), categories_1..3 (lists).
+    """One row per item: item_id, title, category_1..3, brand, price, popularity (weight in category), categories_1..3 (lists).
 
     Every category has an item as long as there are 30; one item in ten belongs to a second category too.
     """

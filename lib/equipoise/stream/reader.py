@@ -16,7 +16,11 @@ from equipoise.stream.columns import LEARNER_COLUMNS, Arrays, Batch, Widths, to_
 from equipoise.stream.plan import StreamPlan, plan, require_steps
 from equipoise.stream.prefetch import Prefetcher
 
-warnings.filterwarnings("ignore", category=FutureWarning, module=r"petastorm\b")  # pyarrow 14 warns at each of its legacy calls
+for _module in (
+    r"petastorm\b",
+    r"equipoise\.stream\b",
+):  # pyarrow 14 warns at each of the legacy calls that Petastorm makes and hands out
+    warnings.filterwarnings("ignore", category=FutureWarning, module=_module)
 
 
 def order_seed(seed: int, epoch: int) -> int:

@@ -62,7 +62,9 @@ def test_vocabulary_by_hand(spark: SparkSession) -> None:
 
 def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
     u, v, w = user("u"), user("v"), user("w")
-    drawn = spark.createDataFrame([(u, CUT, 0), (v, CUT, 1), (w, CUT, 1), (u, LATER, 0)], f"{PAIRS}, file INT")
+    drawn = spark.createDataFrame(
+        [(u, CUT, 0, 1), (v, CUT, 1, 0), (w, CUT, 1, 1), (u, LATER, 0, 0)], f"{PAIRS}, file INT, place INT"
+    )
     everybody = [(who, cut) for who in (u, v, w) for cut in (CUT, LATER)]
     profiles = spark.createDataFrame(
         [(*pair, *[float(i + j) for j in range(12)]) for i, pair in enumerate(everybody)],
@@ -100,8 +102,10 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         (w, CUT): ([], [], [], [], 0, 0.0),  # no history that counts, nothing in the window
         (u, LATER): ([0], [9.0], [], [], 0, 0.0),
     }
-    frame = packed(rows, encoder_path=str(tiny_bert(tmp_path / "bert")), max_tokens=8, categories=2, files=3, seed=1)
+    frame = packed(rows, encoder_path=str(tiny_bert(tmp_path / "bert")), max_tokens=8, categories=2, files=3)
     done = frame.withColumn("file", F.spark_partition_id()).collect()
+    assert [(r["file"], bytes(r["user_id"]).hex()) for r in done if r["cut_day"] == 17_224] == [(0, u), (1, v), (1, w)]
+    assert [r["cut_day"] for r in done if r["file"] == 0] == [17_252, 17_224], "sorted by place"
     by_key = {(bytes(r["user_id"]).hex(), date(1970, 1, 1) + timedelta(days=r["cut_day"])): r for r in done}
     assert {k: r["file"] for k, r in by_key.items()} == {(u, CUT): 0, (v, CUT): 1, (w, CUT): 1, (u, LATER): 0}
     assert frame.rdd.getNumPartitions() == 3

@@ -24,7 +24,7 @@ def batch() -> pa.RecordBatch:
     n = len(TEXTS)
     return pa.RecordBatch.from_pydict(
         {
-            "user_id": pa.array([bytes([i] * 16) for i in range(n)]),
+            "user_id": [f"{i:032x}" for i in range(n)],
             "cut_day": pa.array([17_000, 17_028, 17_056], pa.int32()),
             "behaviour_text": TEXTS,
             "prior_positions": pa.array([[0, 3], [], [2]], pa.list_(pa.int32())),
@@ -35,6 +35,7 @@ def batch() -> pa.RecordBatch:
             "label_value": pa.array([0, 1, 2], pa.int32()),
             "label_spend": pa.array([0.0, 1.5, 2.5]),
             "salt": pa.array([9, 8, 7], pa.int32()),
+            "place": pa.array([5, 6, 4], pa.int32()),
         }
     )
 
@@ -56,10 +57,10 @@ def test_every_row_comes_back(folder: Path) -> None:
         [0, 0, pytest.approx(1e-9), 0],
     ]
     assert [np.frombuffer(r["label_counts"], "<f4").tolist() for r in rows] == [[0, 0, 0, 0], [0, 2, 0, 0], [0.5, 7, 0, 0]]
-    assert [(r["user_id"], r["cut_day"], r["label_value"], r["label_spend"], r["salt"]) for r in rows] == [
-        (bytes([0] * 16), 17_000, 0, 0.0, 9),
-        (bytes([1] * 16), 17_028, 1, 1.5, 8),
-        (bytes([2] * 16), 17_056, 2, 2.5, 7),
+    assert [(r["user_id"], r["cut_day"], r["label_value"], r["label_spend"], r["salt"], r["place"]) for r in rows] == [
+        (f"{0:032x}", 17_000, 0, 0.0, 9, 5),
+        (f"{1:032x}", 17_028, 1, 1.5, 8, 6),
+        (f"{2:032x}", 17_056, 2, 2.5, 7, 4),
     ]
 
 

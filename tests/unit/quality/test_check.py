@@ -17,7 +17,13 @@ from equipoise.quality.rules import MISSING, RULES, Limits, rules_for
 from equipoise.sources.canonical import FIELDS, complete, keyed
 
 LIMITS = Limits(data_until=date(2018, 1, 1), max_quantity=1000.0, max_amount=500.0, outlier_iqr_factor=20.0)
-GOOD: dict[str, Any] = {"raw_user": "u1", "natural_key": "k", "item_id": "i1", "event_type": "view", "at": datetime(2017, 5, 1, 12)}
+GOOD: dict[str, Any] = {
+    "raw_user": "u1",
+    "natural_key": "k",
+    "item_id": "i1",
+    "event_type": "view",
+    "at": datetime(2017, 5, 1, 12),
+}
 NAN, INFINITE = float("nan"), float("inf")
 
 TABLE: list[tuple[dict[str, Any], list[str]]] = [
@@ -51,7 +57,9 @@ TABLE: list[tuple[dict[str, Any], list[str]]] = [
     ({"broken": True, "raw_user": None, "item_id": None, "line": "torn"}, ["broken_line"]),
     ({"quantity": -1.0, "amount": -1.0, "raw_user": None}, ["amount_negative", "quantity_negative", "user_missing"]),
 ]
-COLUMNS = "n INT, at TIMESTAMP, " + ", ".join(f"{c} {t}" for c, t in FIELDS["events"].items() if c not in ("event_ts", "date_only"))
+COLUMNS = "n INT, at TIMESTAMP, " + ", ".join(
+    f"{c} {t}" for c, t in FIELDS["events"].items() if c not in ("event_ts", "date_only")
+)
 
 
 def events(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
@@ -73,7 +81,10 @@ def events(spark: SparkSession, rows: list[dict[str, Any]]) -> DataFrame:
 
 
 def test_every_rule_by_hand(spark: SparkSession) -> None:
-    got = {r["n"]: r for r in check(events(spark, [r for r, _ in TABLE]), "events", LIMITS).select("raw.n", "violations", "rejected").collect()}
+    got = {
+        r["n"]: r
+        for r in check(events(spark, [r for r, _ in TABLE]), "events", LIMITS).select("raw.n", "violations", "rejected").collect()
+    }
     rejecting = {r.id for r in RULES if r.level == "reject"}
     for n, (row, rules) in enumerate(TABLE):
         assert got[n]["violations"] == rules, row
@@ -112,7 +123,13 @@ def test_missing_values_of_items(spark: SparkSession) -> None:
     given = spark.createDataFrame([("7", " ", "food", None)], "item_id STRING, title STRING, category_1 STRING, brand STRING")
     raw = keyed(given, F.col("item_id")).select("*", "raw.*")
     row = fill_missing(complete(raw, "items"), "items").collect()[0]
-    assert (row["title"], row["category_1"], row["category_2"], row["brand"], row["text"]) == ("item 7", "food", "UNKNOWN", None, "item 7")
+    assert (row["title"], row["category_1"], row["category_2"], row["brand"], row["text"]) == (
+        "item 7",
+        "food",
+        "UNKNOWN",
+        None,
+        "item 7",
+    )
     assert row["defaulted"] == ["category_2", "category_3", "text", "title"]
 
 

@@ -73,3 +73,11 @@ def test_labels_stay_apart_and_in_order(wanted: list[float]) -> None:
     placed = charts._spread(wanted, 0.05)
     assert all(b - a >= 0.05 - 1e-12 for a, b in pairwise(placed))
     assert placed[-1] <= max(wanted) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1_500_000, "1,500,000"), (0.05, "0.05"), (-0.2, "−0.2"), (0.0, "0"), (-0.0, "0"), (2.5, "2.5"), (17, "17")],
+)
+def test_ticks(value: float, text: str) -> None:
+    assert charts.tick(value) == text

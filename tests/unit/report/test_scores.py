@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from equipoise.report import scores
 from equipoise.report.glossary import metric
+from equipoise.report.score_charts import Whisker, scale
 from equipoise.report.scores import Key
 from equipoise.report.sections import evaluation as section
 from equipoise.report.sections.evaluation import finding, leading
@@ -120,4 +121,14 @@ def test_the_main_origin_is_the_one_at_which_the_model_was_judged() -> None:
     )
     assert list(scores.of_task(evaluation(*rows), "value")["value"]) == [0.9, 0.8]
     tables = [b for b in section.section(nothing(evaluation=evaluation(*rows))).blocks if b.kind == "table"]
-    assert [t.caption for t in tables] == ["Test, label window from 2017-12-04: all numbers"]
+    assert [t.caption for t in tables] == ["What the methods are", "Test, label window from 2017-12-04: all numbers"]
+
+
+def test_far_outliers_do_not_squeeze_the_others() -> None:
+    values = [0.86, 0.85, 0.84, 0.83, 0.80]
+    rows = [Whisker(v, v - 0.01, v + 0.01) for v in values]
+    inside = scale(rows)
+    assert inside[0] < 0.79 and inside[1] > 0.87, "whiskers and a little room"
+    assert scale([*rows, Whisker(9.0), None]) == inside, "far beyond the fences"
+    low, high = scale([*rows, Whisker(0.2, ours=True), Whisker(1.5, best=True)], (0.0,))
+    assert low < 0.0 and high > 1.5, "ours, the best and what is asked for are always inside"

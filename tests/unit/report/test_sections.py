@@ -118,6 +118,8 @@ def test_migration_ranks_by_span_and_compares_with_the_mean() -> None:
     newest = "in the newest one A stands at 2.0 times its earlier mean and C at 0.5 times"
     assert findings(section)[0] == f"A moved most over all windows; {newest}"
     assert "last 3 closed windows, with 10 to 12 active users" in section.lead[0]
+    thin = frame(tuple(table.columns), (date(2017, 8, 14), "A", 1.0, 4.0), *rows)
+    assert findings(migration.section(nothing(windows=thin))) == findings(section), "a window of a few users is left out"
     one = migration.section(nothing(windows=table[table["window_end"] == DAY]))
     assert "one closed window only" in notes(one)
 

@@ -28,7 +28,9 @@ def test_flags_win_over_the_file_and_are_typed() -> None:
 
 def test_all_problems_of_file_and_flags_come_at_once(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
-    file.write_text('[source]\nadapter = "nothing"\nname = "Bad Name"\ntimezone = "Mars/Olympus"\n[windows]\norigin = "soon"\ndayz = 3\n')
+    file.write_text(
+        '[source]\nadapter = "nothing"\nname = "Bad Name"\ntimezone = "Mars/Olympus"\n[windows]\norigin = "soon"\ndayz = 3\n'
+    )
     with pytest.raises(SettingsError) as error:
         parse_command_line(["--settings", str(file), "--recomend.k", "3", "--as-of", "yesterday", "oops"], needs_as_of=True)
     text = str(error.value)
@@ -67,5 +69,5 @@ def test_resolve_knows_packages_absolute_paths_and_uris(tmp_path: Path) -> None:
     assert resolve("/a/b", tmp_path) == "/a/b"
     assert resolve("s3a://b/c", tmp_path) == "s3a://b/c"
     assert resolve("package:pytest/x", tmp_path).endswith("/pytest/x")
-    with pytest.raises(ValueError, match="'nowhere_at_all' of .* is not installed"):
+    with pytest.raises(ValueError, match=r"'nowhere_at_all' of .* is not installed"):
         resolve("package:nowhere_at_all/x", tmp_path)

@@ -83,5 +83,9 @@ def test_typed_columns(spark: SparkSession) -> None:
 @pytest.mark.parametrize("day", [date(2017, 3, 12), date(2017, 11, 5), date(2017, 12, 31)])
 def test_the_end_of_a_day_is_of_that_day(spark: SparkSession, day: date) -> None:
     end = end_of_day(F.lit(day), NEW_YORK)
-    row = spark.range(1).select(local_date(end, NEW_YORK), local_date(end + F.expr("INTERVAL 1 MICROSECOND"), NEW_YORK)).collect()[0]
+    row = (
+        spark.range(1)
+        .select(local_date(end, NEW_YORK), local_date(end + F.expr("INTERVAL 1 MICROSECOND"), NEW_YORK))
+        .collect()[0]
+    )
     assert tuple(row) == (day, day + timedelta(days=1))

@@ -8,6 +8,9 @@ from markupsafe import Markup
 from equipoise.report.page import Prose, Section, empty
 
 ANCHOR, TITLE = "model", "Model card"
+FOLDED = "Listing"
+"""Heading of a code block, which is folded away."""
+
 UNTRUSTED = (
     "html",
     "link",
@@ -36,4 +39,7 @@ def to_html(text: str) -> Markup:
     maker.preprocessors.deregister("html_block")
     for pattern in UNTRUSTED:
         maker.inlinePatterns.deregister(pattern)
-    return Markup(maker.convert(text))
+    html = (
+        maker.convert(text).replace("<pre>", f"<details><summary>{FOLDED}</summary><pre>").replace("</pre>", "</pre></details>")
+    )
+    return Markup(html)

@@ -49,7 +49,14 @@ def section(facts: Facts) -> Section:
         "like those that win.",
         READING,
     )
-    return Section(ANCHOR, TITLE, lead, tuple(blocks))
+    return Section(ANCHOR, TITLE, lead, (_methods(facts.evaluation), *blocks))
+
+
+def _methods(evaluation: pd.DataFrame) -> NumberTable:
+    """Every method in words."""
+    named = sorted({m for t in tasks(evaluation) for m in scores.of_task(evaluation, t)["method"]})
+    rows = [(m, glossary.method(m)) for m in named if not m.startswith(scores.PUBLISHED)]
+    return NumberTable("What the methods are", ("method", "in words"), rows)
 
 
 def leading(found: list[Key], task: str) -> list[Key]:

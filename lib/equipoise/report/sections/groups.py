@@ -37,7 +37,7 @@ def section(facts: Facts) -> Section:
 
 def compared(rows: pd.DataFrame, key: Key) -> list[str]:
     """The best method with a trained part, and the best without."""
-    ranked = scores.at(rows, key)
+    ranked = scores.at(rows[scores.competes(rows)], key)
     ours, others = ranked[scores.is_ours(ranked)]["method"], ranked[~scores.is_ours(ranked)]["method"]
     return [*ours.head(1), *others.head(1)]
 
@@ -59,20 +59,15 @@ def _figures(evaluation: pd.DataFrame, task: str) -> list[Figure]:
     panels = []
     for method in methods:
         by_group = rows[rows["method"] == method].set_index("user_group", drop=False)
-        panels.append(
-            Panel(
-                method,
-                key.label,
-                [scores.whisker(by_group.loc[g], best_method=None) if g in by_group.index else None for g in order],
-            )
-        )
+        dots = [scores.whisker(by_group.loc[g], best_method=None) if g in by_group.index else None for g in order]
+        panels.append(Panel(method, key.label, dots, None if dots[0] is None else dots[0].value))
     lead = rows[rows["method"] == methods[0]].set_index("user_group")["value"].drop(scores.EVERYBODY, errors="ignore")
     title = (
         f"{task.capitalize()}: {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) "
         f"to {number(float(lead.max()))} ({lead.idxmax()})"
     )
     small = [g for g in groups if sizes[g] < SMALL]
-    note = f"{plural(len(small), 'group')} of fewer than {SMALL} users." if small else ""
+    note = f"Dotted: all users. {plural(len(small), 'group')} of fewer than {SMALL} users."
     labels = [f"{g.replace('_', ' ')} ({count(float(sizes[g]))})" for g in order]
     return [Figure(title, whiskers(labels, panels, title, alike=True), note, _table(rows, order, methods, key))]
 

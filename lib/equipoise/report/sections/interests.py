@@ -60,7 +60,7 @@ def _shares(facts: Facts) -> Figure:
     note = (
         f"The {len(top)} categories with the highest mean target, which hold {percent(top['target'].sum(), 0)} of all targets. "
         "gold.user_interests keeps each user's likeliest and observed categories only, so a rare category's "
-        "predicted mean is a lower bound."
+        "predicted mean is a lower bound, and targets, which sum to 1 over the kept ones, stand a little higher."
     )
     return Figure(finding, svg, note, table)
 

@@ -13,6 +13,9 @@ from equipoise.report.words import category, count, listed, percent, signed
 
 ANCHOR, TITLE = "migration", "Migration of interests"
 STACKED, MOVERS, WINDOWS = 7, 14, 13
+LEAST_USERS = 0.5
+"""Of the median window's active users; a thinner window is left out of the pictures."""
+
 SMALLEST_SHARE = 0.002
 """A category needs this mean share in some window: below it a ratio tells of a handful of users."""
 
@@ -24,18 +27,26 @@ def section(facts: Facts) -> Section:
     """Those categories that moved most as a grid, then the largest as areas."""
     if facts.windows.empty:
         return empty(ANCHOR, TITLE, "feature.category_shares has no closed window up to this date.")
-    ends, shares = table(facts.windows)
+    ends, shares = table(lively(facts.windows))
     if len(ends) < 2:
         return empty(ANCHOR, TITLE, "There is one closed window only; a movement needs two.")
-    users = facts.windows.drop_duplicates("window_end")["users"]
+    users = lively(facts.windows).drop_duplicates("window_end")["users"]
     lead = (
         "Behaviour is cut into windows. In each, a user's interest is a distribution over categories that sums "
         "to 1; the pictures show its "
         "mean over the users active in the window, so heavy buyers count like light ones. Shown: the last "
         f"{len(ends)} closed windows, "
-        f"with {count(float(users.min()))} to {count(float(users.max()))} active users."
+        f"with {count(float(users.min()))} to {count(float(users.max()))} active users; "
+        f"windows with less than {percent(LEAST_USERS, 0)} of the median number are left out."
     )
     return Section(ANCHOR, TITLE, (lead,), (_grid(ends, shares), _areas(ends, shares)))
+
+
+def lively(windows: pd.DataFrame) -> pd.DataFrame:
+    """Windows with at least LEAST_USERS of the usual number of active users: a source may begin with a day or two."""
+    users = windows.drop_duplicates("window_end").set_index("window_end")["users"]
+    kept = set(users.index[users >= LEAST_USERS * users.median()])
+    return windows[windows["window_end"].isin(kept)]
 
 
 def table(windows: pd.DataFrame) -> tuple[list[str], Shares]:

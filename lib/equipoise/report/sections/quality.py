@@ -62,6 +62,7 @@ def _fates(metrics: pd.DataFrame, equation: str) -> Figure:
     wide = wide.reindex(columns=[ROWS_IN, ROWS_GOOD, ROWS_QUARANTINED], fill_value=0.0).sort_values(ROWS_IN, ascending=False)
     wide = wide[wide[ROWS_IN] > 0]
     parts = [Series("kept", list(wide[ROWS_GOOD]), BLUE), Series("set aside", list(wide[ROWS_QUARANTINED]), ORANGE)]
+    parts = [p for p in parts if any(p.values)]
     svg = bars([str(n) for n in wide.index], parts, "rows", "Rows kept and set aside per input", text=count)
     rows = [
         (
@@ -100,6 +101,7 @@ def _rules(metrics: pd.DataFrame, rows_in: float) -> list[Block]:
     parts = [
         Series(level, [v if of == level else 0.0 for v, of in zip(found["value"], found["level"], strict=True)], colour)
         for level, colour in (("reject", ORANGE), ("warn", AMBER))
+        if (found["level"] == level).any()
     ]
     names = [f"{r['rule']} ({r['table_name']})" for _, r in found.iterrows()]
     svg = bars(names, parts, "rows", "Rows found per rule", text=count)

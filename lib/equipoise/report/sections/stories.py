@@ -8,7 +8,7 @@ from equipoise.report.charts import TICK, Series, dots
 from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, Section, Shown, Story, empty
 from equipoise.report.palette import BLUE, GREY, ORANGE
-from equipoise.report.words import category, count, listed, number, percent, plural
+from equipoise.report.words import category, count, listed, number, percent, plural, sentence
 
 ANCHOR, TITLE = "stories", "Three users"
 DIGITS = 8
@@ -41,7 +41,7 @@ def _story(facts: Facts, role: str, user: str) -> Story:
     told = (("Who", _who(profile, segment)), ("Liked", _liked(interests)), ("Moved", _moved(windows)), ("Shown", _shown(places)))
     paragraphs = [(name, text) for name, text in told if text]
     shown = [
-        Shown(int(r["rank"]), str(r["title"]), category(str(r["category"])), str(r["slot"]), str(r["reason"]))
+        Shown(int(r["rank"]), sentence(str(r["title"])), category(str(r["category"])), str(r["slot"]), str(r["reason"]))
         for _, r in places.iterrows()
     ]
     return Story(HEADINGS[role], user[:DIGITS], paragraphs, shown, _picture(interests, user) if len(interests) > 1 else None)

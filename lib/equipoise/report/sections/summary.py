@@ -51,6 +51,8 @@ def _clean(facts: Facts) -> str:
     if not came:
         return "No quality metrics were counted."
     aside = rows[quality.ROWS_QUARANTINED]
+    if not aside:
+        return f"All {plural(came, 'raw row')} passed the quality rules at the door; none was set aside."
     return (
         f"Of {plural(came, 'raw row')} {count(rows[quality.ROWS_GOOD])} were kept and {count(aside)} "
         f"({percent(aside / came, 3)}) "
@@ -93,19 +95,20 @@ def _balanced(facts: Facts) -> str:
 
 
 def _good(facts: Facts) -> str:
-    """Where the model stands, task by task, in the leading metric."""
+    """Where the model stands, task by task, in the leading metric: against the best baseline, won or lost."""
     told = []
     for task in tasks(facts.evaluation) if not facts.evaluation.empty else []:
         rows = scores.of_task(facts.evaluation, task)
         found = leading(scores.keys(rows, task), task)
         if task.startswith(FLOORS) or not found or found[0].better is None:
             continue
-        ranked = scores.at(rows, found[0])
-        ours = ranked[scores.is_ours(ranked)]
+        ranked = scores.at(rows[scores.competes(rows)], found[0])
+        ours, others = ranked[scores.is_ours(ranked)], ranked[~scores.is_ours(ranked)]
         if ours.empty:
             continue
-        mine, place = ours.iloc[0], list(ranked["method"]).index(ours.iloc[0]["method"]) + 1
-        told.append(f"{task} place {place} of {len(ranked)} ({found[0].label} {number(float(mine['value']))})")
+        against = f" against {number(float(others.iloc[0]['value']))} of {others.iloc[0]['method']}" if len(others) else ""
+        place = list(ranked["method"]).index(ours.iloc[0]["method"]) + 1
+        told.append(f"{task} {place} of {len(ranked)} ({found[0].label} {number(float(ours.iloc[0]['value']))}{against})")
     return (
-        f"On held-back windows the trained model takes: {listed(told)}." if told else "No evaluation was published for this date."
+        f"On held-back windows the model takes these places: {listed(told)}." if told else "No model was evaluated for this date."
     )

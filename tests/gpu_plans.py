@@ -1,0 +1,55 @@
+"""Runs the jobs on the small generator in an explain-only session and writes what of every table's plan would run on a GPU.
+
+spark-submit --properties-file conf/spark/explain.conf --load-spark-defaults tests/gpu_plans.py WAREHOUSE OUT.json
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql.classic.dataframe import DataFrame
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from equipoise.job.run import run  # noqa: E402
+from equipoise.spark.plan_check import PlanReport, explain, report  # noqa: E402
+from equipoise.store import Store  # noqa: E402
+from tests.pipeline import AS_OF, JOBS, SMALL  # noqa: E402
+
+CHECKED = ("ingest_events", "build_features", "score_users", "segment_users", "recommend_items")
+
+
+def main(warehouse: str, out: str) -> None:
+    reports: list[PlanReport] = []
+    original = Store.replace
+
+    def watched(self: Store, frame: Any, name: str, values: Any, **more: Any) -> Any:
+        reports.append(report(f"{more['job']} → {name}", explain(frame)))
+        return original(self, frame, name, values, **more)
+
+    Store.replace = watched  # type: ignore[method-assign]
+    # A cached frame hides the plan behind it; uncached, the whole way from the tables is explained.
+    DataFrame.persist = lambda self, *_: self  # type: ignore[method-assign,assignment]
+    DataFrame.cache = lambda self: self  # type: ignore[method-assign]
+    for job in JOBS[: JOBS.index(CHECKED[-1]) + 1]:
+        path = ROOT / "jobs" / f"{job}.py"
+        spec = importlib.util.spec_from_file_location(job, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[job] = module
+        spec.loader.exec_module(module)
+        dated = [] if job == "ingest_events" else ["--as-of", AS_OF]
+        code = run(module.JOB, module.run, ["--settings", "conf/simulated.toml", "--warehouse", warehouse, *dated, *SMALL], path)
+        if code != 0:
+            sys.exit(code)
+    Path(out).write_text(json.dumps([asdict(r) | {"share": r.share} for r in reports], indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

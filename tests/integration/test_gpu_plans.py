@@ -1,0 +1,48 @@
+"""Every feature and candidate plan would run on a GPU, but for the written allow-list (explain-only, no device)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from equipoise.spark.plan_check import PlanReport
+from tests.pipeline import ROOT, environment
+
+pytestmark = pytest.mark.slow
+JAR = ROOT / ".jars" / "rapids-4-spark_2.13-26.08.1.jar"
+MOST_ALLOWED = 10
+LEAST_SHARE = 0.95
+"""Least share of operators on the GPU, per plan. Ingest is printed beside: it reads raw files and sets bad rows aside as JSON."""
+
+
+@pytest.mark.skipif(not JAR.exists(), reason="the RAPIDS jar is not in .jars/; make gpu-check fetches it")
+def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
+    out = tmp_path / "plans.json"
+    line = ["spark-submit", "--properties-file", "conf/spark/explain.conf", "--load-spark-defaults", "--driver-memory", "3g"]
+    ended = subprocess.run(
+        [*line, "tests/gpu_plans.py", str(tmp_path / "warehouse"), str(out)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-4000:]
+    allowed = tomllib.loads((ROOT / "conf" / "gpu_allow_list.toml").read_text(encoding="utf-8"))["allowed"]
+    assert len(allowed) <= MOST_ALLOWED
+    plans = [
+        PlanReport(r["name"], r["operators"], r["on_gpu"], tuple(r["fallbacks"]))
+        for r in json.loads(out.read_text(encoding="utf-8"))
+    ]
+    for plan in plans:
+        print(f"{plan.on_gpu:>4} of {plan.operators:>4} operators on the GPU ({plan.share:.0%})  {plan.name}")  # noqa: T201
+    checked = [p for p in plans if not p.name.startswith("ingest_events")]
+    assert len(checked) >= 11
+    assert {p.name: p.violations(allowed) for p in checked if p.violations(allowed)} == {}
+    assert all(p.share >= LEAST_SHARE for p in checked)
+    used = {text for text in allowed if any(text in line for p in checked for line in p.fallbacks)}
+    assert used == set(allowed), f"allowed but no longer needed: {set(allowed) - used}"
