@@ -123,7 +123,7 @@ def test_list_metrics_equal_a_loop_over_the_events(world: World, rows: pd.DataFr
     assert value(rows, "items", method, "recall") == pytest.approx(np.mean(recall))
     assert value(rows, "items", method, "ndcg") == pytest.approx(np.mean(ndcg))
     assert value(rows, "items", method, "explore_precision") == pytest.approx(np.mean(explore))
-    assert rows.loc[("items", method, "ndcg", str(AS_OF), "all"), "n"] == len(truth)
+    assert float(rows.loc[("items", method, "ndcg", str(AS_OF), "all"), "n"]) == len(truth)
     slots = [world.lists[u][-1] in wanted for u, wanted in truth.items()]
     assert value(rows, "items", method, "explore_slot_precision") == pytest.approx(np.mean(slots))
     shown = {i for u in truth for i in world.lists[u]}
@@ -160,7 +160,7 @@ def test_interest_metrics_equal_scipy_on_users_with_ten_events(world: World, row
     assert value(rows, "interests", MODEL, "kl_bits") == pytest.approx(
         np.mean(lost), abs=1e-6
     )  # shares are stored in single precision
-    assert rows.loc[("interests", MODEL, "kl_bits", str(AS_OF), "all"), "n"] == len(lost)
+    assert float(rows.loc[("interests", MODEL, "kl_bits", str(AS_OF), "all"), "n"]) == len(lost)
     assert value(rows, "interests", "all_history", "kl_bits") < value(rows, "interests", MODEL, "kl_bits")  # ours is random here
 
 
@@ -223,7 +223,7 @@ def test_several_seeds_are_averaged_with_their_spread_and_a_rerun_is_skipped(
     assert "skipped" in capsys.readouterr().err
     assert run(module.JOB, module.run, arguments(world, "--evaluate.seeds=5"), Path("evaluate_models.py")) == 0
     several = table(world)
-    assert several.loc[("value", MODEL, "auc", str(AS_OF), "all"), "seeds"] == 2, "as many as there are"
+    assert float(several.loc[("value", MODEL, "auc", str(AS_OF), "all"), "seeds"]) == 2, "as many as there are"
     one, mean = value(rows, "value", MODEL, "auc"), value(several, "value", MODEL, "auc")
     spread = value(several, "value", MODEL, "auc_seed_sd")
     assert spread == pytest.approx(np.sqrt(2) * abs(mean - one)), "of two values, sd = difference ÷ √2 and the mean lies between"

@@ -150,7 +150,7 @@ def areas(
         axes.set_xlim(0, last)
         axes.set_ylim(0, max(low))
         axes.set_xticks(places, columns, fontsize=7.6)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.spines["left"].set_visible(False)

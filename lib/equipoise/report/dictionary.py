@@ -21,12 +21,12 @@ LAYERS = {
 """Layers in the order that data flows through them, each with its purpose."""
 
 INTRODUCTION = (
-    "Made from the catalogue in `lib/equipoise/tables`; do not edit by hand: `python -m "
-    "equipoise.report.dictionary` writes it again.",
-    "A table lives at `<warehouse>/<layer>/<name>`. Columns are NOT NULL unless a meaning of null is given. "
-    "*Slice* names the columns whose values a run replaces as a whole; *all* means that a run replaces every row.",
-    "`make sql` opens a session with every table under the names below, and with the `v_current_…` views, which "
-    "show the last published date only.",
+    "Made from the catalogue in `lib/equipoise/tables`; do not edit by hand: `python -m equipoise.report.dictionary` writes "
+    "it again.",
+    "A table lives at `<warehouse>/<layer>/<name>`. Columns are NOT NULL unless a meaning of null is given. *Slice* names the "
+    "columns whose values a run replaces as a whole; *all* means that a run replaces every row.",
+    "`make sql` opens a session with every table under the names below, and with the `v_current_…` views, which show the last "
+    "published date only.",
 )
 
 

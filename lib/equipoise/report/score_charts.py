@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,8 +65,10 @@ def whiskers(methods: Sequence[str], panels: Sequence[Panel], label: str, *, zer
     """
     wide = max(len(panels), FEWEST_PANELS)
     with canvas(FRAME_INCHES + 0.25 + ROW_INCHES * len(methods), wide, share_y=True) as (drawing, all_axes):
-        for axes, panel in zip(all_axes, panels, strict=False):
-            low, high = scale(panel.rows, (0.0,) if zero else ())
+        ends = [scale(panel.rows, (0.0,) if zero else (), far=math.inf if alike else FAR) for panel in panels]
+        if alike:
+            ends = [(min(low for low, _ in ends), max(high for _, high in ends))] * len(panels)
+        for axes, panel, (low, high) in zip(all_axes, panels, ends, strict=False):
             for row, one in enumerate(panel.rows):
                 if one is not None:
                     _whisker(axes, row, one, low, high)
@@ -73,23 +76,19 @@ def whiskers(methods: Sequence[str], panels: Sequence[Panel], label: str, *, zer
                 axes.axvline(0.0, color=MUTED, linewidth=0.9)
             if panel.reference is not None:
                 axes.axvline(panel.reference, color=MUTED, linewidth=0.9, linestyle=(0, (2, 3)))
-            axes.set_xlim(low, high)
             axes.set_title(panel.title)
             axes.set_xlabel(panel.x_label)
+            axes.set_xlim(low, high)
             thin_grid(axes)
             axes.xaxis.set_major_locator(MaxNLocator(3 if wide > 2 else 5, steps=[1, 2, 5, 10]))
             axes.spines["left"].set_visible(False)
-        if alike:
-            ends = [axes.get_xlim() for axes in all_axes[: len(panels)]]
-            for axes in all_axes[: len(panels)]:
-                axes.set_xlim(min(e[0] for e in ends), max(e[1] for e in ends))
         for axes in all_axes[len(panels) :]:
             axes.set_axis_off()
         name_rows(all_axes[0], methods)
         return to_svg(drawing, label, label)
 
 
-def scale(rows: Sequence[Whisker | None], wanted: Sequence[float] = ()) -> tuple[float, float]:
+def scale(rows: Sequence[Whisker | None], wanted: Sequence[float] = (), far: float = FAR) -> tuple[float, float]:
     """Ends of the axis: room for all values but far outliers, which would squeeze the others (Tukey's outer fences, 1977).
 
     Ours, the best and `wanted` are always inside.
@@ -99,7 +98,7 @@ def scale(rows: Sequence[Whisker | None], wanted: Sequence[float] = ()) -> tuple
         return 0.0, 1.0
     values = np.array([one.value for one in known])
     first, third = np.quantile(values, (0.25, 0.75))
-    reach = FAR * (third - first)
+    reach = far * max(float(third - first), 1e-12)
     kept = [one for one in known if first - reach <= one.value <= third + reach or one.ours or one.best]
     ends = [v for one in kept for v in (one.value, one.low, one.high, one.mark) if v is not None] + list(wanted)
     low, high = min(ends), max(ends)
@@ -110,8 +109,9 @@ def scale(rows: Sequence[Whisker | None], wanted: Sequence[float] = ()) -> tuple
 def _whisker(axes: Axes, row: int, one: Whisker, low: float, high: float) -> None:
     colour = BLUE if one.ours else GREY
     if not low <= one.value <= high:  # off the scale: an arrow at the edge; its number still stands beside it
-        edge, marker = (low, "<") if one.value < low else (high, ">")
-        axes.scatter([edge], [row], s=30, color=colour, marker=marker, linewidths=0, clip_on=False)
+        inset = 0.015 * (high - low)
+        edge, marker = (low + inset, "<") if one.value < low else (high - inset, ">")
+        axes.scatter([edge], [row], s=30, color=colour, marker=marker, linewidths=0)
     else:
         if one.low is not None and one.high is not None:
             axes.hlines(row, one.low, one.high, color=colour, linewidth=2.0, alpha=0.55)

@@ -25,22 +25,20 @@ DERIVED: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "category_balance": (
         ("gold.user_interests", "gold.recommendations"),
-        "Per category of the last published date: mean share over users in their history, in their targets, in "
-        "what they are shown.",
-        "WITH wanted AS (SELECT category, sum(observed_share) AS history, sum(target_share) AS target "
-        "FROM v_current_interests GROUP BY category), "
-        "shown AS (SELECT category, count(*) AS rows_shown, count_if(slot = 'explore') AS rows_explored "
-        "FROM v_current_recommendations GROUP BY category), "
-        "people AS (SELECT count(DISTINCT user_id) AS users FROM v_current_interests) "
-        "SELECT category, coalesce(history, 0) / users AS history_share, coalesce(target, 0) / users AS target_share, "
-        "coalesce(rows_shown, 0) / sum(rows_shown) OVER () AS shown_share, coalesce(rows_explored, 0) AS rows_explored "
-        "FROM wanted FULL OUTER JOIN shown USING (category) CROSS JOIN people",
+        "Per category of the last published date: mean share over users in their history, in their targets, in what they are "
+        "shown.",
+        "WITH wanted AS (SELECT category, sum(observed_share) AS history, sum(target_share) AS target FROM "
+        "v_current_interests GROUP BY category), shown AS (SELECT category, count(*) AS rows_shown, count_if(slot = "
+        "'explore') AS rows_explored FROM v_current_recommendations GROUP BY category), people AS (SELECT count(DISTINCT "
+        "user_id) AS users FROM v_current_interests) SELECT category, coalesce(history, 0) / users AS history_share, "
+        "coalesce(target, 0) / users AS target_share, coalesce(rows_shown, 0) / sum(rows_shown) OVER () AS shown_share, "
+        "coalesce(rows_explored, 0) AS rows_explored FROM wanted FULL OUTER JOIN shown USING (category) CROSS JOIN people",
     ),
     "lists": (
         ("gold.recommendations", "silver.items"),
         "The lists of the last published date with the items' names: who is shown what, in which place, and why.",
-        "SELECT r.user_id, r.rank, r.item_id, i.title, r.category, r.slot, r.propensity, r.reason "
-        "FROM v_current_recommendations r LEFT JOIN v_current_items i ON i.item_id = r.item_id",
+        "SELECT r.user_id, r.rank, r.item_id, i.title, r.category, r.slot, r.propensity, r.reason FROM "
+        "v_current_recommendations r LEFT JOIN v_current_items i ON i.item_id = r.item_id",
     ),
 }
 """Views over views, by name: tables that must be published, comment, query."""
@@ -89,8 +87,8 @@ def _table_view(table: Table, day: date, version: int) -> str:
     comment = f"{table.comment} As published for {day}."
     where = f" WHERE as_of = DATE'{day.isoformat()}'" if "as_of" in table.slice_by else ""
     return (
-        f"CREATE OR REPLACE VIEW {view_name(table.full_name)} ({columns}) COMMENT {_quoted(comment)} "
-        f"AS SELECT {names} FROM {versioned(table.full_name, version)}{where}"
+        f"CREATE OR REPLACE VIEW {view_name(table.full_name)} ({columns}) COMMENT {_quoted(comment)} AS SELECT {names} FROM "
+        f"{versioned(table.full_name, version)}{where}"
     )
 
 

@@ -33,7 +33,8 @@ def percent(value: float, digits: int = 1) -> str:
 
 def signed(share: float, digits: int = 1) -> str:
     """A difference of shares in points: +1.2, −0.4."""
-    return f"{100 * share:+.{digits}f}".replace("-", "−")
+    rounded = round(100 * share, digits)
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else "0"
 
 
 def number(value: float | None) -> str:

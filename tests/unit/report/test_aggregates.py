@@ -26,8 +26,8 @@ def test_events_are_counted_before_the_date_too(spark: SparkSession) -> None:
 
 def test_a_user_without_the_category_counts_as_nought(spark: SparkSession) -> None:
     schema = (
-        "user_id STRING, category STRING, observed_share DOUBLE, predicted_share DOUBLE, target_share "
-        "DOUBLE, is_predicted_top BOOLEAN, evidence DOUBLE"
+        "user_id STRING, category STRING, observed_share DOUBLE, predicted_share DOUBLE, target_share DOUBLE, "
+        "is_predicted_top BOOLEAN, evidence DOUBLE"
     )
     table = spark.createDataFrame(
         [

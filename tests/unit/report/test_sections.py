@@ -102,8 +102,8 @@ def test_interests_name_what_rises_and_falls() -> None:
     table = frame(CATEGORIES, ("MILK", 0.5, 0.4, 0.45, 9), ("BEER", 0.3, 0.45, 0.35, 1), ("TEA", 0.2, 0.15, 0.2, 0))
     section = interests.section(nothing(categories=table, evidence=frame(("bin", "users"), (0, 1), (3, 1), (4, 2))))
     assert findings(section) == [
-        "Milk, Beer and Tea lead the targets; against history the model expects most more of Beer (+15.00 "
-        "points) and most less of Milk (−10.00 points)",
+        "Milk, Beer and Tea lead the targets; against history the model expects most more of Beer (+15.00 points) and most "
+        "less of Milk (−10.00 points)",
         "50.0 % of users have a history that weighs 10 or less, so their targets lean on the model",
     ]
 
@@ -212,12 +212,12 @@ def test_a_story_tells_what_was_liked_moved_and_shown() -> None:
     assert story.pseudonym == "a1b2c3d4" and user not in html(facts)
     assert dict(story.paragraphs) == {
         "Liked": (
-            "Milk (60 %) and Tea (40 %), out of 2 categories with a weight of 20.00. Expected next: Beer "
-            "(50 % of the coming window)."
+            "Milk (60 %) and Tea (40 %), out of 2 categories with a weight of 20.00. Expected next: Beer (50 % of the coming "
+            "window)."
         ),
         "Moved": (
-            "40 % of the interest changed place between the last two windows, towards Tea (+40 points) "
-            "and away from Milk (−40 points); 1 category of the last window was not in the one before."
+            "40 % of the interest changed place between the last two windows, towards Tea (+40 points) and away from Milk "
+            "(−40 points); 1 category of the last window was not in the one before."
         ),
         "Shown": "2 items from 2 categories, 1 of them to find something out (Beer).",
     }

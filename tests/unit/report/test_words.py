@@ -45,4 +45,4 @@ def test_names_and_lists() -> None:
     assert words.cut("x" * 31) == "x" * 29 + "…" and words.cut("x" * 30) == "x" * 30
     assert [words.listed(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
     assert words.plural(1, "user") == "1 user" and words.plural(2400, "category", "categories") == "2,400 categories"
-    assert words.signed(-0.0118, 2) == "−1.18" and words.signed(0.004) == "+0.4"
+    assert words.signed(-0.0118, 2) == "−1.18" and words.signed(0.004) == "+0.4" and words.signed(-0.0004, 0) == "0"

@@ -56,9 +56,9 @@ def section(facts: Facts) -> Section:
         blocks += _slots(rows, accuracy, discovery)
     blocks.append(_table(rows, found))
     lead = (
-        "λ is the weight of calibration against relevance in the re-ranking (Steck 2018): at 0 a list holds the "
-        "most relevant items, at 1 only "
-        "the match with the user's target shares counts. Each point is one setting, judged on what the users did next."
+        "λ is the weight of calibration against relevance in the re-ranking (Steck 2018): at 0 a list holds the most relevant "
+        "items, at 1 only the match with the user's target shares counts. Each point is one setting, judged on what the users "
+        "did next."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(blocks))
 
@@ -93,10 +93,8 @@ def _frontier(rows: pd.DataFrame, accuracy: Key, distance: Key) -> list[Block]:
         Figure(
             title,
             svg,
-            "Left is balanced, up is accurate: the best corner is the upper left. Lines: 95 % "
-            "intervals of accuracy. "
-            "The title names the nearest point that keeps 99 % of the accuracy at "
-            f"{first.labels[0]}.",
+            "Left is balanced, up is accurate: the best corner is the upper left. Lines: 95 % intervals of accuracy. The "
+            f"title names the nearest point that keeps 99 % of the accuracy at {first.labels[0]}.",
         )
     ]
 
@@ -112,9 +110,8 @@ def _slots(rows: pd.DataFrame, accuracy: Key, discovery: Key) -> list[Block]:
     line = lines[0]
     steps = len(line.x) - 1
     title = (
-        f"From {line.labels[0]} to {line.labels[steps]} (λ={most:g}), {discovery.label.lower()} goes from "
-        f"{number(line.x[0])} to {number(line.x[steps])} "
-        f"and {accuracy.label} from {number(line.y[0])} to {number(line.y[steps])}"
+        f"From {line.labels[0]} to {line.labels[steps]} (λ={most:g}), {discovery.label.lower()} goes from {number(line.x[0])} "
+        f"to {number(line.x[steps])} and {accuracy.label} from {number(line.y[0])} to {number(line.y[steps])}"
     )
     return [
         Figure(

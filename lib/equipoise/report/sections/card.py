@@ -8,7 +8,7 @@ from markupsafe import Markup
 from equipoise.report.page import Prose, Section, empty
 
 ANCHOR, TITLE = "model", "Model card"
-FOLDED = "Listing"
+FOLDED = "Show"
 """Heading of a code block, which is folded away."""
 
 UNTRUSTED = (

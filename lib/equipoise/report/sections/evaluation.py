@@ -22,8 +22,8 @@ OTHERS = ("balance",)
 """Tasks with a section of their own."""
 
 READING = (
-    "Dot: value on held-back windows. Line: 95 % interval over users drawn again. Blue: the trained model "
-    "has a part in it. Bold green: best."
+    "Dot: value on held-back windows. Line: 95 % interval over users drawn again. Blue: the trained model has a part in it. "
+    "Bold green: best."
 )
 
 
@@ -44,9 +44,8 @@ def section(facts: Facts) -> Section:
         for b in (floors.blocks(facts.evaluation, t) if t.startswith(FLOORS) else _task(facts.evaluation, t))
     ]
     lead = (
-        "Every method saw only what lay before the cut and is judged on what came after, on the same users. "
-        "Methods that lose are shown "
-        "like those that win.",
+        "Every method saw only what lay before the cut and is judged on what came after, on the same users. Methods that lose "
+        "are shown like those that win.",
         READING,
     )
     return Section(ANCHOR, TITLE, lead, (_methods(facts.evaluation), *blocks))
@@ -165,8 +164,8 @@ def _differences(evaluation: pd.DataFrame, task: str, front: list[Key]) -> list[
         f"{len(worse)} worse, {len(used[first]) - len(sure) - len(worse)} undecided"
     )
     note = (
-        "Differences are paired: both methods are judged on the same redrawn users. A line that crosses "
-        "nought is undecided; bold green is better beyond doubt."
+        "Differences are paired: both methods are judged on the same redrawn users. A line that crosses nought is undecided; "
+        "bold green is better beyond doubt."
     )
     return [Figure(title, whiskers(methods, panels, title, zero=True), note)]
 

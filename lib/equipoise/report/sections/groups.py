@@ -29,8 +29,8 @@ def section(facts: Facts) -> Section:
         )
     blocks: list[Block] = [f for t in tasks(facts.evaluation) if not t.startswith(FLOORS) for f in _figures(facts.evaluation, t)]
     lead = (
-        "The same figures for each group that users state of themselves. Differences between "
-        "small groups are mostly noise, so read the lines, not the dots."
+        "The same figures for each group that users state of themselves. Differences between small groups are mostly noise, "
+        "so read the lines, not the dots."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(blocks))
 
@@ -63,8 +63,8 @@ def _figures(evaluation: pd.DataFrame, task: str) -> list[Figure]:
         panels.append(Panel(method, key.label, dots, None if dots[0] is None else dots[0].value))
     lead = rows[rows["method"] == methods[0]].set_index("user_group")["value"].drop(scores.EVERYBODY, errors="ignore")
     title = (
-        f"{task.capitalize()}: {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) "
-        f"to {number(float(lead.max()))} ({lead.idxmax()})"
+        f"{task.capitalize()}: {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) to "
+        f"{number(float(lead.max()))} ({lead.idxmax()})"
     )
     small = [g for g in groups if sizes[g] < SMALL]
     note = f"Dotted: all users. {plural(len(small), 'group')} of fewer than {SMALL} users."

@@ -19,10 +19,9 @@ def section(facts: Facts) -> Section:
     if facts.categories.empty:
         return empty(ANCHOR, TITLE, "gold.user_interests has no rows for this date.")
     lead = (
-        "Three shares per user and category: what the user did so far (history: decayed and weighted), what the "
-        "model expects in the next "
-        "window (predicted), and what recommendations aim at (target), which trusts history more the more of it there is. "
-        "The figure shows their means over all users, each user counted alike."
+        "Three shares per user and category: what the user did so far (history: decayed and weighted), what the model expects "
+        "in the next window (predicted), and what recommendations aim at (target), which trusts history more the more of it "
+        "there is. The figure shows their means over all users, each user counted alike."
     )
     return Section(ANCHOR, TITLE, (lead,), (_shares(facts), *_evidence(facts)))
 
@@ -34,8 +33,8 @@ def _shares(facts: Facts) -> Figure:
     (least, down), (most, up) = gaps[0], gaps[-1]
     leaders = listed([category(c) for c in top["category"].head(3)])
     finding = (
-        f"{leaders} lead the targets; against history the model expects most more of {category(up)} "
-        f"({signed(most, 2)} points) and most less of {category(down)} ({signed(least, 2)} points)"
+        f"{leaders} lead the targets; against history the model expects most more of {category(up)} ({signed(most, 2)} points) "
+        f"and most less of {category(down)} ({signed(least, 2)} points)"
     )
     series = [
         Series("history", list(top["history"]), GREY, TICK),
@@ -59,8 +58,8 @@ def _shares(facts: Facts) -> Figure:
     )
     note = (
         f"The {len(top)} categories with the highest mean target, which hold {percent(top['target'].sum(), 0)} of all targets. "
-        "gold.user_interests keeps each user's likeliest and observed categories only, so a rare category's "
-        "predicted mean is a lower bound, and targets, which sum to 1 over the kept ones, stand a little higher."
+        "gold.user_interests keeps each user's likeliest and observed categories only, so a rare category's predicted mean is "
+        "a lower bound, and targets, which sum to 1 over the kept ones, stand a little higher."
     )
     return Figure(finding, svg, note, table)
 

@@ -41,10 +41,9 @@ def section(facts: Facts) -> Section:
         return empty(ANCHOR, TITLE, "gold.recommendations has no rows for this date.")
     c = facts.list_counts.iloc[0]
     lead = (
-        f"{plural(c['users'], 'list')} of {c['rows'] / c['users']:.0f} places show {count(c['items'])} different items "
-        f"from {count(c['categories'])} categories. A list holds {c['categories_per_list']:.1f} categories on "
-        "average, and its most frequent "
-        f"one takes {percent(c['largest_share'], 0)} of the places."
+        f"{plural(c['users'], 'list')} of {c['rows'] / c['users']:.0f} places show {count(c['items'])} different items from "
+        f"{count(c['categories'])} categories. A list holds {c['categories_per_list']:.1f} categories on average, and its most "
+        f"frequent one takes {percent(c['largest_share'], 0)} of the places."
     )
     return Section(ANCHOR, TITLE, (lead,), (_balance(facts), *_exploration(facts), *_propensity(facts), *_reasons(facts)))
 
@@ -56,8 +55,8 @@ def _balance(facts: Facts) -> Figure:
     to_target, to_history = distance(table["exploit"], table["target"]), distance(table["exploit"], table["history"])
     top = table.head(SHOWN)
     finding = (
-        f"Without the explore places, {percent(to_target, 0)} of what is shown would have to move to match "
-        f"the targets, {percent(to_history, 0)} to match history"
+        f"Without the explore places, {percent(to_target, 0)} of what is shown would have to move to match the targets, "
+        f"{percent(to_history, 0)} to match history"
     )
     series = [
         Series("history", list(top["history"]), GREY, TICK),
@@ -83,8 +82,8 @@ def _balance(facts: Facts) -> Figure:
     ]
     heads = ("category", "history", "target", "shown, exploit", "shown, all", "explore rows")
     note = (
-        f"The {len(top)} categories with the highest mean target. Short lists cannot match hundreds of small "
-        "shares; per user, see Balance against accuracy."
+        f"The {len(top)} categories with the highest mean target. Short lists cannot match hundreds of small shares; per user, "
+        "see Balance against accuracy."
     )
     return Figure(finding, svg, note, NumberTable(f"All {len(rows)} categories as numbers", heads, rows))
 
@@ -99,8 +98,8 @@ def _exploration(facts: Facts) -> list[Block]:
     top = found.head(EXPLORED)
     finding = (
         f"Exploration shows {plural(len(found), 'category', 'categories')} to users who have not seen them; "
-        f"{category(str(top.iloc[0]['category']))} most often, in "
-        f"{percent(float(top.iloc[0]['explored']) / total)} of the explore places"
+        f"{category(str(top.iloc[0]['category']))} most often, in {percent(float(top.iloc[0]['explored']) / total)} of the "
+        "explore places"
     )
     svg = bars(
         [category(n) for n in top["category"]],
@@ -125,8 +124,8 @@ def _propensity(facts: Facts) -> list[Block]:
     rows = [float(counts.get(i, 0)) for i in range(len(labels))]
     small = sum(n for n, e in zip(rows, PROPENSITY_EDGES, strict=True) if e <= 0.05) / max(sum(rows), 1.0)
     finding = (
-        f"{percent(small, 0)} of explore places had a chance of 5 % or less to be drawn: they can be "
-        "weighted later, at a price in variance"
+        f"{percent(small, 0)} of explore places had a chance of 5 % or less to be drawn: they can be weighted later, at a "
+        "price in variance"
     )
     svg = columns(
         labels,

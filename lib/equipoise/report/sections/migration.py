@@ -32,12 +32,10 @@ def section(facts: Facts) -> Section:
         return empty(ANCHOR, TITLE, "There is one closed window only; a movement needs two.")
     users = lively(facts.windows).drop_duplicates("window_end")["users"]
     lead = (
-        "Behaviour is cut into windows. In each, a user's interest is a distribution over categories that sums "
-        "to 1; the pictures show its "
-        "mean over the users active in the window, so heavy buyers count like light ones. Shown: the last "
-        f"{len(ends)} closed windows, "
-        f"with {count(float(users.min()))} to {count(float(users.max()))} active users; "
-        f"windows with less than {percent(LEAST_USERS, 0)} of the median number are left out."
+        "Behaviour is cut into windows. In each, a user's interest is a distribution over categories that sums to 1; the "
+        "pictures show its mean over the users active in the window, so heavy buyers count like light ones. Shown: the last "
+        f"{len(ends)} closed windows, with {count(float(users.min()))} to {count(float(users.max()))} active users; windows "
+        f"with less than {percent(LEAST_USERS, 0)} of the median number are left out."
     )
     return Section(ANCHOR, TITLE, (lead,), (_grid(ends, shares), _areas(ends, shares)))
 
@@ -83,8 +81,8 @@ def _grid(ends: list[str], shares: Shares) -> Figure:
     )
     rows = [(c, *(percent(v, 2) for v in shares[c])) for c in top]
     note = (
-        f"The {len(top)} categories whose mean share moved over the widest span, of those that reach "
-        f"{percent(SMALLEST_SHARE)} in some window."
+        f"The {len(top)} categories whose mean share moved over the widest span, of those that reach {percent(SMALLEST_SHARE)} "
+        "in some window."
     )
     return Figure(finding, svg, note, NumberTable("Mean shares as numbers", ("category", *ends), rows))
 
@@ -94,8 +92,7 @@ def _areas(ends: list[str], shares: Shares) -> Figure:
     first, last = (sum(shares[c][i] for c in largest) for i in (0, -1))
     finding = (
         f"The {len(largest)} largest categories, led by {listed([category(c) for c in largest[:2]])}, went from "
-        f"{percent(first, 0)} "
-        f"to {percent(last, 0)} of all interest"
+        f"{percent(first)} to {percent(last)} of all interest"
     )
     stack = [(category(c), shares[c]) for c in largest]
     return Figure(

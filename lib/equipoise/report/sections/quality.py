@@ -49,8 +49,8 @@ def section(facts: Facts) -> Section:
     listed = [(r["table_name"], r["metric"], number(r["value"]), r["status"]) for _, r in others.iterrows()]
     blocks.append(NumberTable("Every other metric", ("table or input", "metric", "value", "status"), listed))
     lead = (
-        "A row that breaks a reject rule goes to ops.quarantine whole, with every rule it broke; a warning "
-        "only counts. Nothing is dropped silently."
+        "A row that breaks a reject rule goes to ops.quarantine whole, with every rule it broke; a warning only counts. "
+        "Nothing is dropped silently."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(blocks))
 

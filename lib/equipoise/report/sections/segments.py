@@ -23,10 +23,9 @@ def section(facts: Facts) -> Section:
     if sizes.empty:
         return empty(ANCHOR, TITLE, "gold.user_segments has no rows for this date.")
     lead = (
-        "Every user with some behaviour before the date gets a probability for each of three classes in the "
-        "coming window: O (nothing), "
-        "interest and buy. Their segment is the likeliest; expected spend and its fifths (value tiers) follow "
-        "from the probabilities."
+        "Every user with some behaviour before the date gets a probability for each of three classes in the coming window: O "
+        "(nothing), interest and buy. Their segment is the likeliest; expected spend and its fifths (value tiers) follow from "
+        "the probabilities."
     )
     others = [*_beside(facts, "rfm_segment", "RFM segment"), *_beside(facts, "kmeans_cluster", "K-means cluster")]
     beside = (
@@ -34,9 +33,8 @@ def section(facts: Facts) -> Section:
             Heading(
                 "segments-beside",
                 "The usual ways, beside the model",
-                "RFM cuts recency, frequency and money at "
-                "fifths; K-means "
-                "groups the same three numbers. Neither sees what a user bought.",
+                "RFM cuts recency, frequency and money at fifths; K-means groups the same three numbers. Neither sees what a "
+                "user bought.",
             ),
             *others,
         ]
@@ -52,9 +50,8 @@ def _sizes(sizes: pd.DataFrame) -> Figure:
     buy = float(ordered["users"].get("buy", 0)) / total
     expected = {s: float((ordered[P[s]] * ordered["users"]).sum()) / total for s in SEGMENTS}
     finding = (
-        f"{percent(buy)} of {plural(total, 'user')} are likeliest to buy; by their probabilities "
-        f"{percent(expected['buy'])} should "
-        f"land in that class, and {percent(expected['O'])} in O"
+        f"{percent(buy)} of {plural(total, 'user')} are likeliest to buy; by their probabilities {percent(expected['buy'])} "
+        f"should land in that class, and {percent(expected['O'])} in O"
     )
     parts = [Series(f"probability of {s}", list(ordered[P[s]] * ordered["users"]), COLOURS[s]) for s in SEGMENTS]
     labels = [f"{s} ({MEANING[s]})" for s in ordered.index]
@@ -109,8 +106,8 @@ def _beside(facts: Facts, column: str, name: str) -> list[Block]:
     order = list(by_buy["name"])
     best, worst = by_buy.iloc[0], by_buy.iloc[-1]
     finding = (
-        f"{name} {best['name']} has the highest mean probability to buy ({percent(best['p_buy'], 0)}), "
-        f"{worst['name']} the lowest ({percent(worst['p_buy'], 0)})"
+        f"{name} {best['name']} has the highest mean probability to buy ({percent(best['p_buy'], 0)}), {worst['name']} the "
+        f"lowest ({percent(worst['p_buy'], 0)})"
     )
     users = dict(zip(sizes["name"], sizes["users"], strict=True))
     parts = [

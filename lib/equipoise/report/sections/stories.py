@@ -25,9 +25,8 @@ def section(facts: Facts) -> Section:
     if not facts.chosen:
         return empty(ANCHOR, TITLE, "Nobody has both interests and a list for this date.")
     lead = (
-        "Chosen by rule, not by hand: the user with the heaviest history, the one whose last window differs most "
-        "from the window before, "
-        "and the one with the lightest history."
+        "Chosen by rule, not by hand: the user with the heaviest history, the one whose last window differs most from the "
+        "window before, and the one with the lightest history."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(_story(facts, role, user) for role, user in facts.chosen))
 
@@ -102,8 +101,8 @@ def _moved(windows: pd.DataFrame) -> str:
     words = listed([t for t in told if t]) or "by little in any one category"
     return (
         f"{total:.0f} % of the interest changed place between the last two windows, {words}; "
-        f"{plural(len(new), 'category', 'categories')} of the last window {'was' if len(new) == 1 else 'were'} "
-        "not in the one before."
+        f"{plural(len(new), 'category', 'categories')} of the last window {'was' if len(new) == 1 else 'were'} not in the one "
+        "before."
     )
 
 

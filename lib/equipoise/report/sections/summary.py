@@ -40,8 +40,8 @@ def _read(facts: Facts, source: str) -> str:
     before = int(events["events_before"].sum())
     return (
         f"{source} brought {plural(float(events['events'].sum()), 'event')} of {plural(facts.users, 'user')} from "
-        f"{events['first'].min()} to "
-        f"{events['last'].max()}; only the {count(before)} before {facts.as_of} count for interests, segments and lists."
+        f"{events['first'].min()} to {events['last'].max()}; only the {count(before)} before {facts.as_of} count for "
+        "interests, segments and lists."
     )
 
 
@@ -55,8 +55,7 @@ def _clean(facts: Facts) -> str:
         return f"All {plural(came, 'raw row')} passed the quality rules at the door; none was set aside."
     return (
         f"Of {plural(came, 'raw row')} {count(rows[quality.ROWS_GOOD])} were kept and {count(aside)} "
-        f"({percent(aside / came, 3)}) "
-        "set aside with their reasons; nothing was dropped silently."
+        f"({percent(aside / came, 3)}) set aside with their reasons; nothing was dropped silently."
     )
 
 
@@ -69,15 +68,15 @@ def _worth(facts: Facts) -> str:
     nothing = float((sizes["p_o"] * sizes["users"]).sum()) / total
     tiers = facts.segments["value_tier"]
     says = (
-        f"In the coming window {percent(buy, 0)} of users are expected in the buying class and "
-        f"{percent(nothing, 0)} to do nothing"
+        f"In the coming window {percent(buy, 0)} of users are expected in the buying class and {percent(nothing, 0)} to do "
+        "nothing"
     )
     if tiers.empty or not tiers["total_spend"].sum():
         return says + "."
     top = tiers.sort_values("name").iloc[-1]
     return (
-        f"{says}; the top fifth carries {percent(float(top['total_spend'] / tiers['total_spend'].sum()), 0)} "
-        "of the expected spend."
+        f"{says}; the top fifth carries {percent(float(top['total_spend'] / tiers['total_spend'].sum()), 0)} of the expected "
+        "spend."
     )
 
 
@@ -87,10 +86,9 @@ def _balanced(facts: Facts) -> str:
     c = facts.list_counts.iloc[0]
     table = shares(facts)
     return (
-        f"Each of {plural(c['users'], 'user')} is shown {c['rows'] / c['users']:.0f} items, "
-        f"{c['explored'] / c['users']:.1f} of them from categories "
-        f"that are new to them; over everybody, {percent(1 - distance(table['shown'], table['target']), 0)} of "
-        "what is shown matches the target shares."
+        f"Each of {plural(c['users'], 'user')} is shown {c['rows'] / c['users']:.0f} items, {c['explored'] / c['users']:.1f} "
+        "of them from categories that are new to them; over everybody, "
+        f"{percent(1 - distance(table['shown'], table['target']), 0)} of what is shown matches the target shares."
     )
 
 
