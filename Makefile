@@ -29,10 +29,6 @@ demo: setup ## The whole pipeline on a year of a real shop; report/index.html at
 simulated: setup ## The same pipeline on the seeded generator (every event type), into warehouse-simulated
 	@bash jobs/run_all.sh conf/simulated.toml $(AS_OF)
 
-movielens: setup ## The same pipeline on MovieLens-100k through a settings file alone, into warehouse-movielens
-	@bash .ci/movielens.sh
-	@bash jobs/run_all.sh conf/movielens.toml 1998-03-09
-
 evaluate: setup ## The full evaluation table over five training seeds
 	@bash jobs/run_seeds.sh $(SETTINGS) $(AS_OF) 5 --warehouse $(WAREHOUSE)
 
@@ -61,6 +57,6 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 	@python -m equipoise.report.dictionary
 
 clean: ## Remove what runs leave behind; keeps the environment and the jars
-	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf warehouse warehouse-simulated report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql check test test-all gpu-check lock dictionary clean
+.PHONY: help setup demo simulated evaluate sql check test test-all gpu-check lock dictionary clean
