@@ -32,7 +32,7 @@ def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
         timeout=1800,
     )
     assert ended.returncode == 0, (ended.stdout + ended.stderr)[-4000:]
-    allowed = tomllib.loads((ROOT / "conf" / "gpu_allow_list.toml").read_text(encoding="utf-8"))["allowed"]
+    allowed = tomllib.loads((ROOT / "conf" / "spark" / "gpu_allow_list.txt").read_text(encoding="utf-8"))["allowed"]
     assert len(allowed) <= MOST_ALLOWED
     plans = [
         PlanReport(r["name"], r["operators"], r["on_gpu"], tuple(r["fallbacks"]))
