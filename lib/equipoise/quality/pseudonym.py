@@ -72,5 +72,6 @@ def pseudonyms(path: str, *, published_key: bool) -> Callable[[Column], Column]:
             yield ids.map(known).astype(object)
 
     # at run time pandas' Series takes no type argument
-    hashed.__annotations__ = {"batches": Iterator[pd.Series], "return": Iterator[pd.Series]}  # type: ignore[type-arg]
+    series = Iterator[pd.Series]  # type: ignore[type-arg]
+    hashed.__annotations__ = {"batches": series, "return": series}  # type: ignore[type-arg]
     return cast("Callable[[Column], Column]", cast(Any, pandas_udf)(hashed, "string"))
