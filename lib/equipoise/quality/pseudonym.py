@@ -73,5 +73,5 @@ def pseudonyms(path: str, *, published_key: bool) -> Callable[[Column], Column]:
 
     # at run time pandas' Series takes no type argument
     series = Iterator[pd.Series]  # type: ignore[type-arg]
-    hashed.__annotations__ = {"batches": series, "return": series}  # type: ignore[type-arg]
+    hashed.__annotations__ = {"batches": series, "return": series}
     return cast("Callable[[Column], Column]", cast(Any, pandas_udf)(hashed, "string"))
