@@ -15,6 +15,8 @@ unexport SPARK_HOME
 AS_OF ?= 2017-11-06
 SETTINGS ?= conf/demo.toml
 WAREHOUSE ?= warehouse
+DRIVER_MEMORY ?= 3g
+RUN_ALL = spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory $(DRIVER_MEMORY) jobs/run_all.py
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,14 +25,18 @@ setup: ## Environment, Java and jars (the other targets call it)
 	@bash .ci/setup.sh
 
 demo: setup ## The whole pipeline on a year of a real shop; report/index.html at the end
-	@bash jobs/run_all.sh $(SETTINGS) $(AS_OF) --warehouse $(WAREHOUSE)
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE)
 	@printf '\nTables:  %s/ (silver, feature, gold, ops)\nReport:  report/index.html (open it in a browser)\nSQL:     make sql\n' "$(WAREHOUSE)"
 
 simulated: setup ## The same pipeline on the seeded generator (every event type), into warehouse-simulated
-	@bash jobs/run_all.sh conf/simulated.toml $(AS_OF)
+	@$(RUN_ALL) --settings conf/simulated.toml --as-of $(AS_OF)
+
+movielens: setup ## The same pipeline on MovieLens-100k (ratings, several genres per film), into warehouse-movielens
+	@bash .ci/movielens.sh
+	@$(RUN_ALL) --settings conf/movielens.toml --as-of 1998-03-02
 
 evaluate: setup ## The full evaluation table over five training seeds
-	@bash jobs/run_seeds.sh $(SETTINGS) $(AS_OF) 5 --warehouse $(WAREHOUSE)
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE) --evaluate.seeds 5
 
 sql: setup ## Spark SQL with every table and view registered
 	@test -f $(WAREHOUSE)/views.sql || { echo "no $(WAREHOUSE)/views.sql; run make demo first" >&2; exit 1; }
@@ -43,6 +49,7 @@ test: setup check ## Set-up, checks, unit and integration tests (under 20 minute
 	@pytest tests -m 'not slow and not gpu' --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
+	@bash .ci/movielens.sh
 	@bash .ci/rapids.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
@@ -57,6 +64,6 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 	@python -m equipoise.report.dictionary
 
 clean: ## Remove what runs leave behind; keeps the environment and the jars
-	@rm -rf warehouse warehouse-simulated report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated evaluate sql check test test-all gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql check test test-all gpu-check lock dictionary clean

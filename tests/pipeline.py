@@ -29,15 +29,14 @@ JOBS = (
     "evaluate_models",
     "publish_report",
 )
-SMALL = (
-    "--source.simulated_users=80",
-    "--source.simulated_items=200",
+SMALL_TRAINING = (
     "--training.sample_examples=128",
     "--training.validation_examples=64",
     "--training.max_seconds=20",
     "--training.files_per_rank=1",
     "--evaluate.resamples=100",
 )
+SMALL = ("--source.simulated_users=80", "--source.simulated_items=200", *SMALL_TRAINING)
 
 
 @dataclass(frozen=True)

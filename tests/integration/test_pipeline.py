@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from datetime import date
 from pathlib import Path
@@ -12,9 +13,10 @@ from pyspark.sql import SparkSession
 from equipoise.settings import parse_command_line
 from equipoise.store import Store
 from tests.acceptance import Laws
-from tests.pipeline import AS_OF, JOBS, ROOT, SMALL, must, submit, versions
+from tests.pipeline import AS_OF, JOBS, ROOT, SMALL, SMALL_TRAINING, must, submit, versions
 
 pytestmark = pytest.mark.slow
+MOVIELENS_AS_OF = "1998-03-02"
 
 
 def laws(spark: SparkSession, warehouse: Path, settings: str, as_of: str) -> Laws:
@@ -33,6 +35,15 @@ def test_the_pipeline_runs_on_the_generator_keeps_the_laws_and_repeats_itself(sp
     for job in JOBS:
         assert "skipped" in must(submit(job, warehouse, *SMALL)).output, job
     assert versions(spark, warehouse) == before
+
+
+@pytest.mark.skipif(importlib.util.find_spec("recbole") is None, reason="MovieLens-100k is not here; run bash .ci/movielens.sh")
+def test_the_pipeline_runs_on_movielens_with_a_settings_file_alone(spark: SparkSession, tmp_path: Path) -> None:
+    """A source that is no shop: ratings only, no amounts, several genres per item."""
+    warehouse, movielens = tmp_path / "warehouse", "conf/movielens.toml"
+    for job in JOBS:
+        must(submit(job, warehouse, *SMALL_TRAINING, settings=movielens, as_of=MOVIELENS_AS_OF))
+    assert laws(spark, warehouse, movielens, MOVIELENS_AS_OF).broken() == {}
 
 
 @pytest.mark.skipif("EQUIPOISE_WAREHOUSE" not in os.environ, reason="names no finished warehouse in EQUIPOISE_WAREHOUSE")

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 FOREIGN_CHANGES = ("RESTORE", "DELETE", "UPDATE", "TRUNCATE", "MERGE")
@@ -44,18 +44,38 @@ def transaction_version(spark: SparkSession, path: str, app_id: str) -> int:
 
 
 def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | None:
-    """The newest of our commits of a slice, or None when there is none that can be trusted."""
-    history = DeltaTable.forPath(spark, path).history().select("version", "operation", "userMetadata", "operationMetrics")
-    for row in history.orderBy("version", ascending=False).collect():
-        mark = _mark(row["userMetadata"])
+    """The newest of our commits of a slice, or None when there is none that can be trusted, or the log reaches back no further."""
+    jvm: Any = spark._jvm
+    current = snapshot(spark, path)
+    log = current.deltaLog()
+    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
+    for number in range(int(current.version()), -1, -1):
+        try:
+            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
+        except Py4JJavaError as error:
+            if "FileNotFound" in str(error.java_exception):
+                return None
+            raise
+        info = _commit_info(lines)
+        mark = _mark(info.get("userMetadata"))
         if mark is None:
-            if row["operation"] in FOREIGN_CHANGES:
+            if info.get("operation") in FOREIGN_CHANGES:
                 return None
             continue
         if mark["slice"] == slice_text or mark["slice"] == "{}":
-            rows = int(row["operationMetrics"].get("numOutputRows", 0))
-            return Commit(int(row["version"]), mark["slice"], mark["fingerprint"], rows)
+            rows = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
+            return Commit(number, mark["slice"], mark["fingerprint"], rows)
     return None
+
+
+def _commit_info(lines: Any) -> dict[str, Any]:
+    """The action that says who made a commit; Delta writes it first, so that a long commit is not read to its end."""
+    for at in range(lines.size()):
+        line = str(lines.apply(at))
+        if line.startswith('{"commitInfo"'):
+            found: dict[str, Any] = json.loads(line)["commitInfo"]
+            return found
+    return {}
 
 
 def metadata(slice_text: str, fingerprint: str, job: str) -> str:

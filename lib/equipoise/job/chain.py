@@ -1,0 +1,84 @@
+"""All jobs one after another in one Spark application: on one machine start-up and warm-up are paid once instead of eight times."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from pyspark.sql import SparkSession
+
+from equipoise.errors import EquipoiseError
+from equipoise.job.context import say
+from equipoise.job.run import run
+from equipoise.settings import Settings, help_text, parse_command_line
+
+ORDER = (
+    "ingest_events",
+    "build_features",
+    "finetune_encoder",
+    "score_users",
+    "segment_users",
+    "recommend_items",
+    "evaluate_models",
+    "publish_report",
+)
+"""Each job reads what those before it wrote."""
+
+
+def steps(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Job names in order, each with the flags it gets beside the common ones.
+
+    With several evaluated seeds one model per seed is trained, the settings' own last, so that it stays CURRENT.
+    """
+    for name in ORDER:
+        if name == "finetune_encoder":
+            first = settings.training.seed
+            for seed in range(first + settings.evaluate.seeds - 1, first, -1):
+                yield name, ("--training.seed", str(seed))
+        yield name, ()
+
+
+def run_chain(folder: Path, argv: Sequence[str]) -> int:
+    """Exit code of the first job that did not end well, else 0; the jobs are the files of `folder`."""
+    if "--help" in argv or "-h" in argv:
+        sys.stdout.write(help_text("run_all", (sys.modules["__main__"].__doc__ or "").strip(), needs_as_of=True) + "\n")
+        return 0
+    try:
+        settings = parse_command_line(argv, needs_as_of=True).settings
+    except EquipoiseError as error:
+        say("run_all", f"failed: {error}")
+        return error.exit_code
+    started = time.monotonic()
+    for name, more in steps(settings):
+        since = time.monotonic()
+        sys.stderr.write(f"\n== {' '.join((name, *more))}\n")
+        path = folder / f"{name}.py"
+        module = _load(path)
+        code = run(module.JOB, module.run, [*argv, *more], path)
+        if code:
+            sys.stderr.write(f"== {name} ended with exit code {code}\n")
+            return code
+        sys.stderr.write(f"== {name} took {time.monotonic() - since:.0f} s\n")
+        _forget()
+    sys.stderr.write(f"\nThe whole pipeline took {time.monotonic() - started:.0f} s.\n")
+    return 0
+
+
+def _load(path: Path) -> ModuleType:
+    """The job as a module that nothing else can import, so that what Spark ships of it goes by value."""
+    spec = importlib.util.spec_from_file_location(f"_equipoise_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _forget() -> None:
+    """Drops what a job left cached: the next one starts as it would on its own."""
+    spark = SparkSession.getActiveSession()
+    if spark is not None:
+        spark.catalog.clearCache()
