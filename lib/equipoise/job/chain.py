@@ -1,4 +1,4 @@
-"""All jobs one after another in one Spark application: on one machine start-up and warm-up are paid once instead of eight times."""
+"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not eight times."""
 
 from __future__ import annotations
 

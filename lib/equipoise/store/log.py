@@ -44,7 +44,7 @@ def transaction_version(spark: SparkSession, path: str, app_id: str) -> int:
 
 
 def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | None:
-    """The newest of our commits of a slice, or None when there is none that can be trusted, or the log reaches back no further."""
+    """The newest of our commits of a slice, or None: there is none, it cannot be trusted, or the log no longer has it."""
     jvm: Any = spark._jvm
     current = snapshot(spark, path)
     log = current.deltaLog()

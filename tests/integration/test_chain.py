@@ -1,0 +1,77 @@
+"""The chain of jobs: its order, the models of several seeds, and that it ends with the first job that does not end well."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from equipoise.job.chain import ORDER, run_chain, steps
+from equipoise.settings import parse_command_line
+from tests.pipeline import JOBS, ROOT
+
+TOY = """
+from pathlib import Path
+from equipoise.errors import GateError
+from equipoise.job import Job
+JOB = Job("{name}", sections=("windows",), needs_as_of={needs})
+
+def run(ctx):
+    with Path("{log}").open("a") as log:
+        log.write("{name} " + str(ctx.settings.training.seed) + "\\n")
+    if "{name}" == "{gated}":
+        raise GateError("too many bad rows")
+"""
+TOML = """
+warehouse = "{w}"
+source = {{ adapter = "simulated", name = "simulated" }}
+identity = {{ key_file = "key" }}
+windows = {{ origin = 2017-01-02 }}
+"""
+
+
+@pytest.fixture
+def argv(tmp_path: Path) -> list[str]:
+    (tmp_path / "toy.toml").write_text(TOML.format(w=tmp_path / "warehouse"))
+    return ["--settings", str(tmp_path / "toy.toml"), "--as-of", "2017-11-06"]
+
+
+def jobs(folder: Path, gated: str = "") -> Path:
+    made = folder / "jobs"
+    made.mkdir()
+    for name in ORDER:
+        text = TOY.format(name=name, log=folder / "log", gated=gated, needs=name != "ingest_events")
+        (made / f"{name}.py").write_text(text)
+    return made
+
+
+def test_the_shell_script_runs_the_same_jobs_in_the_same_order() -> None:
+    text = (ROOT / "jobs" / "run_all.sh").read_text()
+    first = re.findall(r"^submit (\w+) ", text, re.MULTILINE)
+    rest = re.findall(r"^for job in ([\w ]+);", text, re.MULTILINE)
+    assert tuple([*first, *rest[0].split()]) == ORDER == JOBS
+    assert {p.stem for p in (ROOT / "jobs").glob("*.py")} == {*ORDER, "run_all"}
+
+
+def test_several_seeds_train_a_model_each_and_the_settings_own_last(argv: list[str]) -> None:
+    settings = parse_command_line([*argv, "--evaluate.seeds", "3", "--training.seed", "5"], needs_as_of=True).settings
+    trained = [more for name, more in steps(settings) if name == "finetune_encoder"]
+    assert trained == [("--training.seed", "7"), ("--training.seed", "6"), ()]
+
+
+def test_every_job_runs_once_in_order(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
+    assert run_chain(jobs(tmp_path), argv) == 0
+    assert (tmp_path / "log").read_text().split("\n")[:-1] == [f"{name} 1" for name in ORDER]
+
+
+def test_it_ends_with_the_first_job_that_does_not_end_well(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
+    assert run_chain(jobs(tmp_path, gated="build_features"), argv) == 3
+    assert (tmp_path / "log").read_text() == "ingest_events 1\nbuild_features 1\n"
+
+
+def test_bad_settings_are_told_before_any_job_starts(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_chain(jobs(tmp_path), [*argv, "--recommend.k", "none"]) == 2
+    assert "recommend.k" in capsys.readouterr().err
+    assert not (tmp_path / "log").exists()
