@@ -1,5 +1,5 @@
 -- Which categories gained and lost most between the last two closed windows?
--- The mean share over the users active in each window; change in points of 100.
+-- The mean share over the users active in each window. Change is in points of 100.
 WITH closed AS (SELECT * FROM v_current_category_shares WHERE closed),
      ends AS (SELECT window_end, dense_rank() OVER (ORDER BY window_end DESC) AS age FROM closed GROUP BY window_end),
      users AS (SELECT window_end, count(DISTINCT user_id) AS users FROM closed GROUP BY window_end),

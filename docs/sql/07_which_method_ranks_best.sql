@@ -1,5 +1,5 @@
 -- Which method predicts best, and does the interval leave room for another winner?
--- One leading metric per task, on the window after the date; for KL divergence less is better. Who wins without the model stands first too.
+-- One leading metric per task, on the window after the date (KL divergence: less is better). Who wins without the model stands first too.
 -- The oracle knows the true class, so it does not compete. Other metrics, origins and user groups: v_current_evaluation.
 WITH leading AS (
   SELECT task, metric, method, value, ci_low, ci_high, n,

@@ -93,7 +93,7 @@ def _interests(
     rows = []
     for user in users:
         own = set(touched.loc[touched["user_id"] == user, "category"])
-        mine = sorted(own | set(rng.choice(names, size=6, replace=False)))
+        mine = sorted(own | {str(c) for c in rng.choice(names, size=6, replace=False)})  # numpy's text does not pickle to Java
         target, predicted, observed = (rng.dirichlet(np.ones(len(mine))) for _ in range(3))
         order = np.argsort(np.argsort(-target)) + 1
         rows += [

@@ -127,7 +127,7 @@ def test_list_metrics_equal_a_loop_over_the_events(world: World, rows: pd.DataFr
     slots = [world.lists[u][-1] in wanted for u, wanted in truth.items()]
     assert value(rows, "items", method, "explore_slot_precision") == pytest.approx(np.mean(slots))
     shown = {i for u in truth for i in world.lists[u]}
-    assert value(rows, "items", method, "coverage") == pytest.approx(len(shown) / len(world.items))
+    assert value(rows, "items", method, "catalogue_coverage") == pytest.approx(len(shown) / len(world.items))
     of_truth = {u: {world.category[i] for i in wanted} for u, wanted in truth.items()}
     by_category = [np.mean([c in {world.category[i] for i in world.lists[u]} for c in cs]) for u, cs in of_truth.items()]
     assert value(rows, "items", method, "category_recall") == pytest.approx(np.mean(by_category))

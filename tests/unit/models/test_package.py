@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from equipoise.errors import ModelError
 from equipoise.models import ModelMeta, load_package, save_package
-from equipoise.models.package import load_meta
+from equipoise.models.package import MANIFEST, checksums, load_meta
 from tests.unit.models import tiny
 
 META = ModelMeta(
@@ -126,6 +126,7 @@ def test_a_folder_with_something_in_it_is_refused(saved: tuple[Path, object], tm
 def test_metadata_of_another_version_is_refused(saved: tuple[Path, object]) -> None:
     raw = json.loads((saved[0] / "model.json").read_text())
     (saved[0] / "model.json").write_text(json.dumps({**raw, "surprise": 1}))
+    (saved[0] / MANIFEST).write_text(json.dumps({"sha256": checksums(saved[0])}))
     with pytest.raises(ModelError, match=r"\['surprise'\]"):
         load_meta(saved[0])
 
