@@ -52,6 +52,7 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert "`feature.examples` version 3" in card
 
 
+@pytest.mark.slow
 def test_a_resumed_training_on_two_ranks_ends_in_the_same_weights(spark: SparkSession, tmp_path: Path) -> None:
     whole = recipe(tmp_path / "whole", epochs=1)
     fine_tune(spark, whole, processes=2, cluster_mode=False)

@@ -68,6 +68,7 @@ def test_every_list_metric_equals_a_loop() -> None:
             assert found[name][u] == pytest.approx(value, abs=1e-12, nan_ok=True), (name, u)
 
 
+@pytest.mark.slow
 def test_ndcg_recall_precision_and_hit_equal_ranx() -> None:
     ranx = pytest.importorskip("ranx")
     lists, truths, _ = _case(2)
