@@ -93,13 +93,15 @@ class Laws:
         knowing = self.events.filter(F.col("event_type").isin(*KNOWING_EVENT_TYPES))
         times = F.count("*").cast("double").alias("true_value")
         bought = knowing.groupBy("user_id", F.col("item_id").alias("reason_key")).agg(times)
+        looks = self.events.filter("event_type <> 'expose' AND item_id IS NOT NULL")
+        looked = looks.groupBy("user_id", F.col("item_id").alias("reason_key")).agg(times)
         users = self.slice("feature.user_vectors").select("user_id", F.col("vector").alias("u"))
         items = self.store.read("feature.item_vectors").select(F.col("item_id").alias("reason_key"), F.col("vector").alias("i"))
         similar = self.slice("gold.recommendations").filter("reason_code = 'similar_text'")
         named = similar.select("user_id", "reason_key").distinct()
         dot = F.aggregate(F.zip_with("u", "i", lambda a, b: a.cast("double") * b), F.lit(0.0), lambda a, b: a + b)
         cosine = named.join(users, "user_id").join(items, "reason_key").select("user_id", "reason_key", dot.alias("true_value"))
-        return {**by_category, "bought_before": bought, "similar_text": cosine}
+        return {**by_category, "bought_before": bought, "looked_before": looked, "similar_text": cosine}
 
     def rows_are_conserved(self) -> list[str]:
         """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""

@@ -106,7 +106,7 @@ RECOMMENDATIONS = Table(
         Column(
             "reason_code",
             "STRING",
-            "Kind of reason: bought_before, similar_text, popular_in_category, unseen_category, least_known.",
+            "Kind of reason: bought_before, looked_before, similar_text, popular_in_category, unseen_category, least_known.",
         ),
         Column("reason_key", "STRING", "Where to look it up: item or category in the reason's source table."),
         Column("reason_value", "DOUBLE", "The number found there."),
