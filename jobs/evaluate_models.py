@@ -6,6 +6,7 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -45,24 +46,23 @@ JOB = Job(
 )
 
 
-def protocol(s: Settings, as_of: date) -> Protocol:
-    """The settings as plain values."""
+def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol:
+    """The settings as plain values; `figures` of the published model say which prior it started from."""
     label_days = max(s.windows.days, s.segments.horizon_days)
     lists, both = s.recommend, s.recommend.model_dump() | s.interests.model_dump()
     return Protocol(
-        as_of=as_of,
+        as_of=as_of, window_days=s.windows.days,
         labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
-        window_days=s.windows.days,
         training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
         has_amounts=s.source.has_amounts,
-        dirichlet=s.interests.dirichlet,
+        prior=(figures.get("prior_dirichlet", both["dirichlet"]), figures.get("prior_sharpening", both["sharpening"])),
         excluded=s.evaluate.exclude_categories,
         policy=Policy(as_of=as_of, **lists.model_dump(include=set(Policy.__dataclass_fields__))),
         limits=Limits(**{k: v for k, v in both.items() if k in Limits.__dataclass_fields__}),
         seed=lists.seed,
         **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
-    )
+    )  # fmt: skip
 
 
 def run(ctx: Context) -> None:
@@ -72,7 +72,7 @@ def run(ctx: Context) -> None:
     run_by = s.scoring.model_dump(include={"device", "bfloat16", "workers", "tokens_per_batch", "buffer_rows"})
     setup = Setup(ctx.model_path, threads=threads_per_worker(ctx.spark, s.scoring.workers), **run_by)
     sisters = sister_vectors(ctx.registry, meta, s.evaluate.seeds, tables.profile, at["feature.sequences"], setup)
-    ready = prepare(ctx.spark, tables, protocol(s, ctx.as_of), [tables.vectors, *sisters], meta.categories, ctx.say)
+    ready = prepare(ctx.spark, tables, protocol(s, ctx.as_of, meta.metrics), [tables.vectors, *sisters], meta.categories, ctx.say)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say), s.source.name), {"as_of": ctx.as_of})
 
 

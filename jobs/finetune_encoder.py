@@ -14,6 +14,7 @@ from equipoise.job import Context, Job, main
 from equipoise.job.identity import sha256
 from equipoise.models.encoder import check_directory, pooling_of
 from equipoise.models.package import ModelMeta, checksums
+from equipoise.models.statistics import Prior
 from equipoise.settings import Settings, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
@@ -44,7 +45,9 @@ def recipe(ctx: Context) -> Recipe:
     categories, population = vocabulary(ctx.read(READS[2]))
     sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, horizon_days=s.segments.horizon_days)
     names = [name for name, _ in H_FEATURES]
-    statistics = launch.statistics_of(train, Widths(s.encoder.max_tokens, len(categories), len(names)), t.seed)
+    widths, start = Widths(s.encoder.max_tokens, len(categories), len(names)), (s.interests.dirichlet, s.interests.sharpening)
+    statistics = launch.statistics_of(train, widths, t.seed)
+    prior = launch.prior_of(train, widths, t.seed, population, Prior(*start), fit=t.fit_prior)
     low, middle, high = statistics.class_mean_spend
     meta = ModelMeta(
         model_id=ctx.run_id, categories=categories, max_tokens=s.encoder.max_tokens, max_item_tokens=s.encoder.max_item_tokens,
@@ -53,7 +56,7 @@ def recipe(ctx: Context) -> Recipe:
     )  # fmt: skip
     return Recipe(
         encoder_path=encoder_path, train_files=train, validation_files=validation, population=population, statistics=statistics,
-        dirichlet=s.interests.dirichlet, sharpening=s.interests.sharpening,
+        dirichlet=prior.dirichlet, sharpening=prior.sharpening,
         lora_rank=t.lora_rank, lora_alpha=t.lora_alpha, lora_dropout=t.lora_dropout,
         options=Options(**t.model_dump(include={f.name for f in fields(Options)})), device=t.device, bfloat16=t.bfloat16,
         threads=launch.threads_per_rank(ctx.spark, t.processes, cluster_mode=t.cluster_mode),

@@ -17,6 +17,7 @@ from equipoise.recommend.table import Limits
 class Protocol:
     """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`.
 
+    prior: pseudo-weight of the population and exponent that the model started from.
     policy, limits: how the published lists were made. frontier: the λ to try.
     """
 
@@ -27,7 +28,7 @@ class Protocol:
     training_cuts: tuple[date, ...]
     ladder: Literal["events", "spend"]
     has_amounts: bool
-    dirichlet: float
+    prior: tuple[float, float]
     excluded: tuple[str, ...]
     policy: Policy
     limits: Limits

@@ -96,9 +96,7 @@ class Evaluation:
         answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in interests.counting(counts, number).items()}
         if here:
             base, how = self._population(), one.limits
-            prior = interests.prior(
-                self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.dirichlet, base
-            )
+            prior = interests.prior(self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.prior, base)
             answers |= {
                 MODEL: [p.shares for p in self.predictions],
                 "target_share": [self._share("target_share")],

@@ -1,10 +1,10 @@
-"""What is fitted on the training sample before the first step: feature scaling, the value logit, spend per class."""
+"""What is fitted on the training sample before the first step: feature scaling, the value logit, spend per class, the prior."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,20 @@ RIDGE = 1e-4
 
 MOST_ROWS = 200_000
 """Rows read; means of 12 features do not move beyond that."""
+
+
+PRIOR_ROWS = 20_000
+"""Rows read for the prior's two numbers."""
+
+PRIOR_PULL = 1e-4
+"""Weight of the squared log ratio to the settings' values: decides only where the examples say nothing."""
+
+
+class Prior(NamedTuple):
+    """Pseudo-weight of the population and exponent of the smoothed history: where the category head starts."""
+
+    dirichlet: float
+    sharpening: float
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,47 @@ def fit_statistics(batches: Iterable[dict[str, Tensor]]) -> Statistics:
         class_mean_spend=(class_spend / class_rows.clamp(min=1)).tolist(),
         class_rows=class_rows.tolist(),
     )
+
+
+def fit_prior(batches: Iterable[dict[str, Tensor]], population: Sequence[float], start: Prior) -> Prior:
+    """The prior under which the label windows of training batches with prior (b, C) and label_counts (b, C) are likeliest.
+
+    Minimises the mean cross-entropy of the shares in the window against ((w + a·population) ÷ Σ)^s ÷ Σ, over users with events in
+    it, by L-BFGS in log a and log s: the Dirichlet pseudo-weight by maximum likelihood instead of a guess, so that training has
+    to add to the strongest such prior. `start` comes back where no window has an event.
+    """
+    weights, shares, rows = [], [], 0
+    for batch in batches:
+        counts = batch["label_counts"].double()
+        known = counts.sum(dim=1) > 0
+        weights.append(batch["prior"][known].double())
+        shares.append(counts[known] / counts[known].sum(dim=1, keepdim=True))
+        rows += int(known.sum())
+        if rows >= PRIOR_ROWS:
+            break
+    if not rows:
+        return start
+    w, p, base = torch.cat(weights), torch.cat(shares), torch.tensor(population, dtype=torch.float64)
+    origin = torch.tensor(start, dtype=torch.float64).log()
+    logs = origin.clone().requires_grad_()
+    optimiser = torch.optim.LBFGS([logs], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        smoothed = (w + logs[0].exp() * base).log()
+        log_shares = (logs[1].exp() * smoothed).log_softmax(dim=1)
+        loss: Tensor = -(p * log_shares).sum(dim=1).mean() + PRIOR_PULL * (logs - origin).square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    found = logs.detach()
+    if not bool(found.isfinite().all()):
+        raise ModelError(
+            f"the prior's pseudo-weight and exponent came out as {found.exp().tolist()}; a history or label is not finite: "
+            "build the examples again, or set training.fit_prior to false"
+        )
+    return Prior(float(found[0].exp()), float(found[1].exp()))
 
 
 def fit_logit(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -119,8 +119,8 @@ class Interests(Section):
         default=DEFAULT_WEIGHTS, description="Weight per event type; types not named count 0."
     )
     half_life_days: Positive = Field(112.0, description="Half-life of interest, days.")
-    dirichlet: Positive = Field(5.0, description="Pseudo-weight of the population in the prior (EMA + Dirichlet).")
-    sharpening: Positive = Field(1.0, description="Exponent on the prior before it is renormalised; 1 leaves it.")
+    dirichlet: Positive = Field(5.0, description="Pseudo-weight of the population in the prior; training.fit_prior fits it.")
+    sharpening: Positive = Field(1.0, description="Exponent on the prior before it is renormalised; fitted too.")
     top_predicted: Count = Field(30, description="Categories kept per user by predicted share, beside the observed ones.")
     evidence_half: Positive = Field(20.0, description="Decayed weight at which target_share trusts observed and predicted alike.")
 
@@ -155,6 +155,9 @@ class Training(Section):
         "auto", description="Encoder in bf16; auto: on where the processor has bf16 instructions."
     )
     seed: Count = Field(1, description="Seed of sampling, initialisation and order.")
+    fit_prior: bool = Field(
+        True, description="Fit the prior's two numbers on the training examples; false: interests.dirichlet and .sharpening."
+    )
     lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
     lora_alpha: Positive = Field(16.0, description="LoRA scale; effect is alpha ÷ rank.")
     lora_dropout: Share = Field(0.05, description="Dropout on the adapters' input.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
 
 from equipoise.errors import ModelError
-from equipoise.models.statistics import Statistics, fit_statistics
+from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics
 from equipoise.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 VALIDATION_BATCH = 64
 STATISTICS_BATCH = 1024
 STATISTICS_COLUMNS = ("features", "label_value", "label_spend")
+PRIOR_COLUMNS = ("prior", "label_counts")
 _FAILURE = "failed-rank-"
 
 
@@ -119,9 +120,23 @@ def threads_per_rank(spark: SparkSession, processes: int, *, cluster_mode: bool)
 
 def statistics_of(files: list[str], widths: Widths, seed: int) -> Statistics:
     """What is fitted on the training examples before the first step; reads no tokens."""
+    with _once(files, widths, seed, STATISTICS_COLUMNS) as stream:
+        return fit_statistics(stream)
+
+
+def prior_of(files: list[str], widths: Widths, seed: int, population: list[float], start: Prior, *, fit: bool) -> Prior:
+    """Where the category head starts: `start`, or with `fit` what suits the training examples best; reads no tokens."""
+    if not fit:
+        return start
+    with _once(files, widths, seed, PRIOR_COLUMNS) as stream:
+        return fit_prior(stream, population, start)
+
+
+def _once(files: list[str], widths: Widths, seed: int, columns: tuple[str, ...]) -> ExampleStream:
+    """Every example once, some columns of it."""
     from equipoise.stream import ExampleStream
 
-    stream = ExampleStream(
+    return ExampleStream(
         files,
         rank=0,
         world_size=1,
@@ -129,11 +144,9 @@ def statistics_of(files: list[str], widths: Widths, seed: int) -> Statistics:
         seed=seed,
         epoch=0,
         widths=widths,
-        columns=STATISTICS_COLUMNS,
+        columns=columns,
         drop_last=False,
     )
-    with stream:
-        return fit_statistics(stream)
 
 
 def widths_of(recipe: Recipe) -> Widths:
@@ -184,7 +197,8 @@ def _write_package(recipe: Recipe, model: Any, trained: Any) -> None:
     from equipoise.training.checkpoint import put_weights
 
     put_weights(model, trained.weights)
-    meta = replace(recipe.meta, metrics=trained.metrics)
+    started_from = {"prior_dirichlet": recipe.dirichlet, "prior_sharpening": recipe.sharpening}
+    meta = replace(recipe.meta, metrics=trained.metrics | started_from)
     card = model_card(meta, recipe.sample, trained.progress.history, trained.ended)
     shutil.rmtree(recipe.staging, ignore_errors=True)
     save_package(Path(recipe.staging), model, tokenizer_path=recipe.encoder_path, meta=meta, card=card)

@@ -76,10 +76,10 @@ def test_window_counts_start_at_the_origin_and_use_category_weights() -> None:
 def test_prior_is_the_sum_over_events_of_weight_and_decay() -> None:
     behaviour = log((0, 0, -10, BUY, 1.0), (0, 1, -20, LOOK, 0.0), (0, 1, 5, BUY, 1.0))
     base = np.array([0.1, 0.2, 0.3, 0.4])
-    got = interests.prior(behaviour, catalogue(), ORIGIN, {"purchase": 1.0, "view": 0.1}, 10.0, 2.0, base)
+    got = interests.prior(behaviour, catalogue(), ORIGIN, {"purchase": 1.0, "view": 0.1}, 10.0, (2.0, 1.5), base)
     weight = np.array([0, 0.3 * 0.5 + 0.1 * 0.25, 0.7 * 0.5, 0]) + 2 * base
-    assert got[0] == pytest.approx(weight / weight.sum())
-    assert got[1] == pytest.approx(base)
+    assert got[0] == pytest.approx(weight**1.5 / (weight**1.5).sum())
+    assert got[1] == pytest.approx(base**1.5 / (base**1.5).sum())
 
 
 def test_auc_per_user_equals_scikit_learn_over_the_marked_columns() -> None:

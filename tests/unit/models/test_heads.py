@@ -11,7 +11,7 @@ from equipoise.errors import ModelError
 from equipoise.models import expected_spend
 from equipoise.models.heads import CategoryHead, Heads, heads_from_state, signed_log1p
 from equipoise.models.losses import combined, loss_sums
-from equipoise.models.statistics import RIDGE, fit_logit, fit_statistics, start_heads
+from equipoise.models.statistics import RIDGE, Prior, fit_logit, fit_prior, fit_statistics, start_heads
 from tests.unit.models import tiny
 
 
@@ -75,6 +75,52 @@ def test_statistics_refuse_what_is_not_finite() -> None:
         fit_statistics([rows])
     with pytest.raises(ModelError, match="no training examples"):
         fit_statistics([])
+
+
+def windows(prior: Prior, users: int, seed: int) -> dict[str, torch.Tensor]:
+    """Users whose windows are drawn from the very prior of their histories; every tenth window is empty."""
+    rng = np.random.default_rng(seed)
+    population = np.array(tiny.POPULATION)
+    weights = rng.poisson(rng.gamma(0.4, 12.0, (users, len(population)))).astype(float)
+    p = (weights + prior.dirichlet * population) ** prior.sharpening
+    counts = np.stack([rng.multinomial(0 if i % 10 == 0 else 40, q / q.sum()) for i, q in enumerate(p)])
+    return {"prior": torch.tensor(weights).float(), "label_counts": torch.tensor(counts).float()}
+
+
+@pytest.mark.parametrize("true", [Prior(3.0, 1.0), Prior(30.0, 0.7), Prior(8.0, 1.4)])
+def test_the_prior_is_found_again_in_windows_drawn_from_it(true: Prior) -> None:
+    rows = windows(true, 4000, seed=3)
+    batches = [{k: v[:900] for k, v in rows.items()}, {k: v[900:] for k, v in rows.items()}]
+    found = fit_prior(batches, tiny.POPULATION, Prior(5.0, 1.0))
+    assert found.dirichlet == pytest.approx(true.dirichlet, rel=0.15)
+    assert found.sharpening == pytest.approx(true.sharpening, rel=0.05)
+
+
+def test_the_fitted_prior_is_no_worse_than_any_on_a_grid(tmp_path: Path) -> None:
+    rows, path = windows(Prior(12.0, 0.9), 800, seed=4), tiny.directory(tmp_path)
+    features = {**tiny.batch(800), **rows}
+
+    def loss(prior: Prior) -> float:
+        net = tiny.model(path, dirichlet=prior.dirichlet, sharpening=prior.sharpening).eval()
+        out = tiny.predict(net, features)
+        sums = loss_sums(out.category_logits, out.value_logits, rows["label_counts"], features["label_value"])
+        return float(sums.category / sums.category_rows)
+
+    best = loss(fit_prior([rows], tiny.POPULATION, Prior(5.0, 1.0)))
+    assert best <= min(loss(Prior(a, s)) for a in (3.0, 8.0, 12.0, 20.0, 60.0) for s in (0.7, 0.9, 1.0, 1.2)) + 1e-5
+
+
+def test_windows_without_an_event_leave_the_prior_where_it_was() -> None:
+    rows = windows(Prior(3.0, 1.0), 20, seed=5)
+    rows["label_counts"].zero_()
+    assert fit_prior([rows], tiny.POPULATION, Prior(7.0, 1.1)) == Prior(7.0, 1.1)
+
+
+def test_a_history_that_is_not_finite_is_refused() -> None:
+    rows = windows(Prior(3.0, 1.0), 20, seed=6)
+    rows["prior"][3, 0] = torch.nan
+    with pytest.raises(ModelError, match="not finite"):
+        fit_prior([rows], tiny.POPULATION, Prior(5.0, 1.0))
 
 
 def test_signed_log1p() -> None:

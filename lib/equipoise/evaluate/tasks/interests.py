@@ -40,17 +40,17 @@ def prior(
     origin: int,
     weights: Mapping[str, float],
     half_life_days: float,
-    strength: float,
+    start: tuple[float, float],
     base: Floats,
 ) -> Floats:
-    """(users, categories): decayed, weighted history + strength · base: where the model starts from, untrained."""
+    """(users, categories): where the model starts from. (decayed, weighted history + start[0] · base) ^ start[1], ÷ its sum."""
     log = behaviour.where((behaviour.item >= 0) & (behaviour.day < origin))
     row, category, share = catalogue.expand(log.item)
     of_type = np.array([weights.get(t, 0.0) for t in EVENT_TYPES])
     decayed = of_type[log.kind] * 0.5 ** ((origin - log.day) / half_life_days)
     users, width = len(log.users), len(catalogue.categories)
     history = summed(log.user[row] * width + category, decayed[row] * share, users * width).reshape(users, width)
-    return ema.with_dirichlet(history, base, strength)
+    return shares(ema.with_dirichlet(history, base, start[0]) ** start[1])
 
 
 def best_mixture(counts: ema.Counts, number: int) -> float:
