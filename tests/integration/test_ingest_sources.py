@@ -56,6 +56,7 @@ def test_simulated(spark: SparkSession, store: Store) -> None:
     assert late > events.count() / 2, "people come in the evening of their own zone"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("recbole") is None, reason="MovieLens-100k comes inside the package recbole")
 def test_movielens_through_its_settings_alone(spark: SparkSession, store: Store) -> None:
     ingest(store, "movielens.toml")

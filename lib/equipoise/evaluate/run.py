@@ -12,20 +12,23 @@ from pyspark.sql import functions as F
 
 from equipoise.evaluate import floors, published
 from equipoise.evaluate.arrays import Floats, Ints, shares
-from equipoise.evaluate.baselines import logit
+from equipoise.evaluate.baselines import logit, pairs
 from equipoise.evaluate.baselines import value as money
 from equipoise.evaluate.baselines.interests import Counts
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, day_number, sample_users
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.published import Prediction
 from equipoise.evaluate.table import Comparison, Row, rows, small_groups
-from equipoise.evaluate.tasks import balance, interests, items, value
+from equipoise.evaluate.tasks import balance, categories, interests, items, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.table import Inputs, rows_for_blocks
 
 MODEL = "text_lora"
 """Name of the model's route in `method`."""
+
+PAIR_USERS = 5_000
+"""Users whose pairs with every category are compared: 300 categories and 24 features of them take a GB."""
 
 Say = Callable[[str], None]
 
@@ -53,7 +56,7 @@ class Evaluation:
             pair, windows = self._baskets(origin), self._windows(origin)
             out += [self.of_items(origin, pair), self.of_interests(origin, *windows), *self.of_value(origin)]
             if origin == self.protocol.as_of:
-                out.append(self.of_balance(pair, *windows))
+                out += [*self.of_categories(origin), self.of_balance(pair, *windows)]
         return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
 
     def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
@@ -106,6 +109,22 @@ class Evaluation:
         known = self.predictions[0].known if here else counts.before(number) > 0
         touched = interests.recently_touched(self.behaviour, self.catalogue, start)
         return interests.comparison(counts, number, answers, (MODEL, "target_share"), touched, known, origin, self.groups)
+
+    def of_categories(self, origin: date) -> list[Comparison]:
+        """Task categories: visits per user × category on the window from the origin on; none when history is too short to fit."""
+        start, days, log = day_number(origin), self.protocol.window_days, self.behaviour
+        known = np.flatnonzero(self.predictions[0].known)
+        chosen = np.sort(np.random.default_rng(self.protocol.seed).permutation(known)[:PAIR_USERS])
+        seen = pairs.visits(log, self.catalogue, log.trips(start), chosen)
+        training = categories.cuts(start, days, int(seen.day.min(initial=start)))
+        if not training:
+            return []
+        at = pairs.features(seen, start)
+        answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in categories.counting(seen, at, training, days).items()}
+        models = pairs.fitted(seen, training, days, self.protocol.seed)
+        answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
+        answers[MODEL] = [categories.visit_probability(p.shares[chosen], seen, start, days) for p in self.predictions]
+        return [categories.comparison(seen, answers, [MODEL], chosen, origin, start, days, self.groups)]
 
     def of_value(self, origin: date) -> list[Comparison]:
         """Task value: scores and classes on the label window from the origin on, and their ROC curves."""

@@ -70,6 +70,7 @@ ROC = "roc_tpr"
 LEADING = {
     "items": ("ndcg", "recall", "category_ndcg"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
+    "categories": ("ap", "entry_ap", "auc"),
     "value": ("auc", "ap_nonbuyers", "ngini"),
 }
 """Metrics drawn first, and counted when winners are named: proper scores lead where a distribution is predicted."""
@@ -83,6 +84,10 @@ TASKS: dict[str, tuple[str, str]] = {
         "Which categories come next?",
         "A predicted distribution over categories against the shares of the label window.",
     ),
+    "categories": (
+        "Which categories will they visit, and which anew?",
+        "Every user × category pair, ordered by a score, against the visits of the label window; entry: not visited for 84 days.",
+    ),
     "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
 }
 """Question and explanation per task; balance and the floors have sections of their own."""
@@ -95,6 +100,10 @@ METHODS: dict[str, str] = {
     "prior": "decayed history + Dirichlet pseudo-counts of the population: where the model starts from, untrained",
     "ema_dirichlet": "exponential average over windows + Dirichlet pseudo-counts of the population",
     "ema_popularity": "exponential average over windows, mixed with popularity by the share that was best a window ago",
+    "ever_popularity": "categories the user ever visited first, by popularity",
+    "popularity": "categories by how many users visited them in the last 28 days",
+    "logit_pairs": "logit on 23 features of the pair, the user and the category, EASE scores among them",
+    "boosted_pairs": "gradient boosting on the same 23 features",
     "population": "the same for everybody: how all users behave",
     "last_window": "what the user did in the last window",
     "all_history": "what the user did ever, undecayed",

@@ -103,12 +103,13 @@ def _train(recipe: Recipe) -> dict[str, Any]:
             tracker=tracker,
             checkpoints=Checkpoints(recipe.checkpoints, recipe.identity(ranks.world_size)),
         ).run()
+        metrics = trained.metrics | {"prior_dirichlet": recipe.dirichlet, "prior_sharpening": recipe.sharpening}
         if tracker is not None:
             progress = trained.progress
             tracker.say(f"training ended after {progress.seconds:.0f} s: {trained.ended}; best at step {progress.best_step}")
             tracker.close()
-            _write_package(recipe, model, trained)
-        return trained.metrics
+            _write_package(recipe, model, trained, metrics)
+        return metrics
 
 
 def threads_per_rank(spark: SparkSession, processes: int, *, cluster_mode: bool) -> int:
@@ -191,14 +192,13 @@ class _Streams:
         )
 
 
-def _write_package(recipe: Recipe, model: Any, trained: Any) -> None:
+def _write_package(recipe: Recipe, model: Any, trained: Any, metrics: dict[str, float]) -> None:
     from equipoise.models import save_package
     from equipoise.training.card import model_card
     from equipoise.training.checkpoint import put_weights
 
     put_weights(model, trained.weights)
-    started_from = {"prior_dirichlet": recipe.dirichlet, "prior_sharpening": recipe.sharpening}
-    meta = replace(recipe.meta, metrics=trained.metrics | started_from)
+    meta = replace(recipe.meta, metrics=metrics)
     card = model_card(meta, recipe.sample, trained.progress.history, trained.ended)
     shutil.rmtree(recipe.staging, ignore_errors=True)
     save_package(Path(recipe.staging), model, tokenizer_path=recipe.encoder_path, meta=meta, card=card)

@@ -1,0 +1,92 @@
+"""Task categories: which categories does each user visit in the next window, and which of them anew?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+
+from equipoise.evaluate.arrays import Bools, Floats, Ints, summed
+from equipoise.evaluate.baselines import pairs
+from equipoise.evaluate.bootstrap import Measure
+from equipoise.evaluate.metrics import pooled
+from equipoise.evaluate.table import Comparison, Method
+
+BASELINE = "ema_popularity"
+ENTRY_DAYS = 84
+"""A category is (re-)entered when it was not visited for so many days."""
+
+NEVER = -(1 << 40)
+TRAINING_CUTS = 3
+MIXTURES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""Weights of popularity that EMA + popularity chooses from, on the last training cut."""
+
+
+def cuts(origin: int, days: int, first_day: int) -> list[int]:
+    """The latest TRAINING_CUTS cuts, `days` apart, whose windows end at or before the origin and that have `days` of history."""
+    every = (origin - days * n for n in range(1, TRAINING_CUTS + 1))
+    return [cut for cut in every if cut - days >= first_day]
+
+
+def counting(log: pairs.Visits, at: Mapping[str, Floats], training: Sequence[int], days: int) -> dict[str, Floats]:
+    """(users, categories) scores of the baselines that only count."""
+    before, seen = pairs.features(log, training[0]), log.any(training[0], training[0] + days)
+    tuned = max(MIXTURES, key=lambda m: _ap(_mixed(before, m), seen))
+    return {
+        "popularity": at["popular"],
+        "ever_popularity": (at["days"] > 0) + np.exp(at["popular"]),
+        BASELINE: _mixed(at, tuned),
+    }
+
+
+def visit_probability(shares: Floats, log: pairs.Visits, origin: int, days: int) -> Floats:
+    """1 − exp(−share × lines expected in the window): a Poisson process at the user's decayed rate of lines."""
+    rows = np.flatnonzero(log.day < origin)
+    half_life = 2.0 * days
+    decayed = summed(log.user[rows], log.lines[rows] * 0.5 ** ((origin - log.day[rows]) / half_life), log.users)
+    expected = decayed * np.log(2.0) / half_life * days
+    out: Floats = -np.expm1(-shares * expected[:, None])
+    return out
+
+
+def comparison(
+    log: pairs.Visits,
+    answers: Mapping[str, Sequence[Floats]],
+    trained: Sequence[str],
+    users: Ints,
+    origin: date,
+    start: int,
+    days: int,
+    groups: Mapping[str, Ints],
+) -> Comparison:
+    """Scores (users, categories), one per training seed, against the visits of [start, start + days), pooled over all pairs.
+
+    `users` are the numbers of the log's users; those without a visit before the start are left out.
+    """
+    tested = np.flatnonzero(log.any(NEVER, start).any(1))
+    label = log.any(start, start + days)[tested]
+    new = ~log.any(start - ENTRY_DAYS, start)[tested]
+    methods = [
+        Method(name, tuple(tuple(_measures(label, q[tested], new)) for q in runs), len(runs) if name in trained else None)
+        for name, runs in answers.items()
+    ]
+    return Comparison("categories", origin.isoformat(), users[tested], tuple(methods), BASELINE, groups=groups)
+
+
+def _measures(label: Bools, score: Floats, new: Bools) -> list[Measure]:
+    out = []
+    for name, among in (("", np.ones(label.shape, dtype=bool)), ("entry_", new)):
+        counted = pooled.binned(label, score.astype(np.float64), among)
+        out.append(Measure(f"{name}ap", 0, pooled.average_precision, counted))
+        out.append(Measure(f"{name}auc", 0, pooled.auc, counted))
+    return out
+
+
+def _mixed(at: Mapping[str, Floats], mixture: float) -> Floats:
+    return at["visits_112d"] + mixture * np.exp(at["popular"])
+
+
+def _ap(score: Floats, label: Bools) -> float:
+    counted = pooled.binned(label, score.astype(np.float64), np.ones(label.shape, dtype=bool))
+    return float(pooled.average_precision(np.ones((1, len(label))), *counted)[0])
