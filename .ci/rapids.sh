@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 version=26.08.1
 jar=rapids-4-spark_2.13-$version.jar
-check() { (cd .jars && sha256sum --check --quiet ../conf/spark/rapids.sha256 2>/dev/null); }
+check() { (cd .jars && sha256sum --check --status ../conf/spark/rapids.sha256 2>/dev/null); }
 mkdir -p .jars
 check && exit 0
 if ! command -v mvn >/dev/null; then

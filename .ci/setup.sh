@@ -43,7 +43,7 @@ if [ ! -f "$stamp" ]; then
   touch "$stamp"
 fi
 
-if ! (cd .jars 2>/dev/null && sha256sum --check --quiet ../conf/spark/jars.sha256 2>/dev/null); then
+if ! (cd .jars 2>/dev/null && sha256sum --check --status ../conf/spark/jars.sha256 2>/dev/null); then
   say "jars of Delta Lake"
   bash .ci/jars.sh io.delta:delta-spark_2.13:4.0.1
 fi

@@ -149,6 +149,18 @@ def window(world: World, user: str, start: date) -> list[tuple[str, float]]:
     return [(i, m) for u, i, day, m in world.events if u == user and start <= day < start + timedelta(days=DAYS)]
 
 
+def test_pairs_are_scored_against_the_visits_of_the_window(world: World, rows: pd.DataFrame) -> None:
+    known = sorted({u for u, _, day, _ in world.events if day < AS_OF})
+    label = np.array([[c in {world.category[i] for i, _ in window(world, u, AS_OF)} for c in CATEGORIES] for u in known])
+    recent = AS_OF - timedelta(days=28)
+    popular = [len({u for u, i, day, _ in world.events if recent <= day < AS_OF and world.category[i] == c}) for c in CATEGORIES]
+    score = np.tile(np.array(popular, dtype=float), (len(known), 1))
+    expected = roc_auc_score(label.ravel(), score.ravel())
+    assert value(rows, "categories", "popularity", "auc") == pytest.approx(expected, abs=0.01)
+    assert value(rows, "categories", "boosted_pairs", "ap") > 0
+    assert float(rows.loc[("categories", MODEL, "ap", str(AS_OF), "all"), "n"]) == len(known)
+
+
 def test_interest_metrics_equal_scipy_on_users_with_ten_events(world: World, rows: pd.DataFrame) -> None:
     lost = []
     for user in world.users:

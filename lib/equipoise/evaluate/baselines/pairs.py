@@ -1,4 +1,4 @@
-"""Linear and boosted models of user × category pairs: what a learner has to beat, fitted on windows that ended before the origin."""
+"""Linear and boosted models of user × category pairs, fitted on windows that end before the origin: what a learner must beat."""
 
 from __future__ import annotations
 
