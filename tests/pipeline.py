@@ -13,22 +13,14 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import SparkSession
 
+from equipoise.job.chain import ORDER
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
 
 ROOT = Path(__file__).resolve().parent.parent
 AS_OF = "2017-11-06"
 FLOAT_TOLERANCE = 1e-6
-JOBS = (
-    "ingest_events",
-    "build_features",
-    "finetune_encoder",
-    "score_users",
-    "segment_users",
-    "recommend_items",
-    "evaluate_models",
-    "publish_report",
-)
+JOBS = ORDER
 SMALL_TRAINING = (
     "--training.sample_examples=128",
     "--training.validation_examples=64",
