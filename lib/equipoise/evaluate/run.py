@@ -18,7 +18,7 @@ from equipoise.evaluate.baselines.interests import Counts
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, day_number, sample_users
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.published import Prediction
-from equipoise.evaluate.table import Comparison, Row, rows, small_groups
+from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standing
 from equipoise.evaluate.tasks import balance, categories, interests, items, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
@@ -232,5 +232,7 @@ def evaluate(evaluation: Evaluation, say: Say) -> list[Row]:
         left = small_groups(one.groups, one.unit)
         small = f"; {left} of {len(one.groups)} groups have too few users and are left out" if left else ""
         say(f"{one.task} from {one.origin}: {len(one.methods)} methods on {len(one.unit):,} rows of users{small}")
+        for line in standing(found):
+            say(line)
         out += found
     return out

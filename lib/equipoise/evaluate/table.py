@@ -18,6 +18,10 @@ MIN_GROUP = 30
 """Users below which a group's figures are noise and are left out (and counted in the log)."""
 
 
+LEADING = {"items": "ndcg", "interests": "kl_bits", "categories": "ap", "value": "auc"}
+"""The metric that is told while the job runs; of kl_bits less is better."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of gold.evaluation without source and stamps."""
@@ -82,6 +86,19 @@ def rows(comparison: Comparison, *, resamples: int, seed: int) -> list[Row]:
         if len(np.unique(comparison.unit[kept])) >= MIN_GROUP:
             out += _rows_of(comparison, name, kept, resamples, seed)
     return out
+
+
+def standing(found: Sequence[Row]) -> list[str]:
+    """A task's methods over all users by its leading metric, best first, a line each; nothing for a task without one."""
+    mine = [r for r in found if r.user_group == EVERYBODY and r.metric == LEADING.get(r.task)]
+    sign = 1 if mine and mine[0].metric == "kl_bits" else -1
+    lines = []
+    for place, row in enumerate(sorted(mine, key=lambda r: sign * r.value), start=1):
+        name = f"{row.metric}@{row.cutoff}" if row.cutoff else row.metric
+        ends = "" if row.ci_low is None or row.ci_high is None else f" [{row.ci_low:.4f}, {row.ci_high:.4f}]"
+        seeds = "" if row.seeds is None else f", {row.seeds} training seed(s)"
+        lines.append(f"  {place}. {name} {row.value:.4f}{ends}  {row.method} (n {row.n:,}{seeds})")
+    return lines
 
 
 def _rows_of(comparison: Comparison, group: str, kept: Ints, resamples: int, seed: int) -> list[Row]:

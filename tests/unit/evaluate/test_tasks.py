@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from equipoise.evaluate.behaviour import NO_ITEM, Behaviour, Catalogue, day_number
 from equipoise.evaluate.metrics.ranking import EMPTY
-from equipoise.evaluate.table import rows
+from equipoise.evaluate.table import Row, rows, standing
 from equipoise.evaluate.tasks import balance, interests, items, value
 from equipoise.recommend.lists import Policy
 from equipoise.tables.vocabulary import EVENT_TYPES
@@ -171,3 +171,20 @@ def test_policies_start_at_the_reference_and_repeat_no_setting() -> None:
     assert set(found) == {(w, s) for w in (0.0, 0.3, 0.9) for s in (0, 2)} | {(0.3, s) for s in (0, 1, 2, 3, 5)}
     tight = balance.policies(Policy(date(2020, 3, 2), 4, 1, 0.3, 0.01, 0.9, 2, 10, 1), (0.3,))
     assert max(p.explore_slots for p in tight) == 2  # 5 would not fit a list of 4, 3 not a pool of 2
+
+
+def test_the_standing_is_told_best_first_by_the_leading_metric() -> None:
+    def row(task: str, method: str, metric: str, value: float, group: str = "all", low: float | None = 0.1) -> Row:
+        return Row(task, method, metric, 10 if metric == "ndcg" else 0, "test", "2020-03-02", group, value, low, low, 1234, None)
+
+    items_rows = [row("items", "a", "ndcg", 0.1), row("items", "b", "ndcg", 0.2, low=None), row("items", "c", "recall", 0.9)]
+    assert standing(items_rows) == ["  1. ndcg@10 0.2000  b (n 1,234)", "  2. ndcg@10 0.1000 [0.1000, 0.1000]  a (n 1,234)"]
+    told = standing(
+        [
+            row("interests", "a", "kl_bits", 2.1),
+            row("interests", "b", "kl_bits", 2.0),
+            row("interests", "c", "kl_bits", 1.0, "x=1"),
+        ]
+    )
+    assert [line.split()[-3] for line in told] == ["b", "a"]
+    assert standing([row("balance", "a", "ndcg", 0.1)]) == []
