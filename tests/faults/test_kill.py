@@ -60,10 +60,3 @@ def test_a_killed_job_run_again_leaves_the_tables_of_an_unkilled_run(
     assert differences(spark, warehouse, reference.after[job]) == []
     said = "skipped" if "skipped: run" in again.output else "ran"
     print(f"{job}: killed after {killed.seconds:.1f} s ({share:.0%}), exit {killed.code}; rerun {said}")  # noqa: T201
-
-
-def test_the_comparison_sees_a_difference(spark: SparkSession, reference: Reference, tmp_path: Path) -> None:
-    warehouse = Path(shutil.copytree(reference.after["ingest_events"], tmp_path / "warehouse"))
-    table = f"delta.`{warehouse}/silver/users`"
-    spark.sql(f"DELETE FROM {table} WHERE user_id IN (SELECT min(user_id) FROM {table})")
-    assert differences(spark, warehouse, reference.after["ingest_events"])
