@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_LINES, JOB_LINES = 400, 80
-DELTA = re.compile(r"""format\(\s*["']delta["']|\bdelta\.`|_delta_log|from delta\b|import delta\b""")
+DELTA = re.compile(r"""format\(\s*["']delta["']|["']delta["']\s*[,)\]]|\bdelta\.`|_delta_log|from delta\b|import delta\b""")
 DELTA_ALLOWED = ("lib/equipoise/store/", "lib/equipoise/tables/schema.py", "lib/equipoise/spark/", "lib/equipoise/settings/")
 HOST = re.compile(r"https?://(?:[\w.-]*\.)?(?:" + "|".join(["pypi", "pythonhosted", "maven", "repo1", "npmjs", "crates"]) + r")[\w.-]*")
 

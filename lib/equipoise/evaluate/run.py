@@ -119,9 +119,11 @@ class Evaluation:
         training = categories.cuts(start, days, int(seen.day.min(initial=start)))
         if not training:
             return []
-        at = pairs.features(seen, start)
-        answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in categories.counting(seen, at, training, days).items()}
-        models = pairs.fitted(seen, training, days, self.protocol.seed)
+        at, past = pairs.features(seen, start), {cut: pairs.features(seen, cut) for cut in training}
+        last = training[0]
+        counted = categories.counting(at, past[last], seen.any(last, last + days))
+        answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in counted.items()}
+        models = pairs.fitted(seen, past, days, self.protocol.seed)
         answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
         answers[MODEL] = [categories.visit_probability(p.shares[chosen], seen, start, days) for p in self.predictions]
         return [categories.comparison(seen, answers, [MODEL], chosen, origin, start, days, self.groups)]

@@ -22,13 +22,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "delta"]
+
+
 class FileInput(Section):
     """One input of the `files` adapter."""
 
     path: str = Field(
         description="File or folder; relative paths count from the settings file's folder. 'package:NAME/…' looks inside an installed package."
     )
-    format: Literal["csv", "tsv", "jsonl", "parquet", "delta"] = Field("csv", description="Format of the files.")
+    format: FileFormat = Field("csv", description="Format of the files.")
     columns: dict[str, str] = Field(
         description="Our column name → theirs. A value in single quotes is a constant, such as \"'view'\"."
     )

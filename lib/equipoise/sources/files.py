@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_, or_
-from typing import Literal
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -15,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from equipoise.errors import SettingsError, SourceError
+from equipoise.settings.model import FileFormat
 from equipoise.sources import lines
 from equipoise.sources.canonical import EVENT_VALUES, Kind, RawInput, complete, spread
 from equipoise.sources.fields import Fields, JsonFields, PlainFields
@@ -40,7 +40,7 @@ class FileMap:
 
     path: str
     columns: dict[str, str]
-    format: Literal["csv", "tsv", "jsonl", "parquet", "delta"] = "csv"
+    format: FileFormat = "csv"
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     time_format: str = "iso"
     list_separator: str = " "

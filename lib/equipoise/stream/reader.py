@@ -16,10 +16,8 @@ from equipoise.stream.columns import LEARNER_COLUMNS, Arrays, Batch, Widths, to_
 from equipoise.stream.plan import StreamPlan, plan, require_steps
 from equipoise.stream.prefetch import Prefetcher
 
-for _module in (
-    r"petastorm\b",
-    r"equipoise\.stream\b",
-):  # pyarrow 14 warns at each of the legacy calls that Petastorm makes and hands out
+# pyarrow 14 warns at each of the legacy calls that Petastorm makes and hands out.
+for _module in (r"petastorm\b", r"equipoise\.stream\b"):
     warnings.filterwarnings("ignore", category=FutureWarning, module=_module)
 
 

@@ -124,9 +124,9 @@ def test_cuts_end_before_the_origin_and_have_a_history() -> None:
 def test_models_of_pairs_find_a_rhythm_that_counting_does_not() -> None:
     made, origin = world(5), 170
     training = categories.cuts(origin, 14, 0)
-    at = pairs.features(made, origin)
-    answers = {n: [q] for n, q in categories.counting(made, at, training, 14).items()}
-    answers |= {n: [pairs.probabilities(m, at)] for n, m in pairs.fitted(made, training, 14, seed=1).items()}
+    at, past = pairs.features(made, origin), {cut: pairs.features(made, cut) for cut in training}
+    answers = {n: [q] for n, q in categories.counting(at, past[training[0]], made.any(training[0], training[0] + 14)).items()}
+    answers |= {n: [pairs.probabilities(m, at)] for n, m in pairs.fitted(made, past, 14, seed=1).items()}
     assert set(answers) == {"popularity", "ever_popularity", "ema_popularity", "logit_pairs", "boosted_pairs"}
     found = categories.comparison(made, answers, [], np.arange(USERS), date(2020, 1, 1), origin, 14, {})
     value = {(r.method, r.metric): r.value for r in rows(found, resamples=50, seed=1) if r.user_group == "all"}
@@ -140,7 +140,7 @@ def test_windows_without_a_visit_fit_nothing() -> None:
     made = world()
     before = made.day < 100
     early = Visits(*(c[before] for c in (made.user, made.category, made.day, made.lines)), USERS, CATEGORIES)
-    assert pairs.fitted(early, [120, 150], 14, seed=1) == {}
+    assert pairs.fitted(early, {cut: pairs.features(early, cut) for cut in (120, 150)}, 14, seed=1) == {}
 
 
 def test_visit_probability_is_a_poisson_process_at_the_decayed_rate() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from equipoise.evaluate.arrays import Bools, Floats, Ints, summed
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
 
 HALF_LIVES = (7.0, 14.0, 28.0, 56.0, 112.0, 224.0)
+BEGINNING = -(1 << 40)
+"""A day before any other."""
+
 RECENT_DAYS = 28
 LONG_DAYS = 112
 NEVER_DAYS = 400
@@ -80,7 +83,7 @@ def features(log: Visits, cut: int) -> dict[str, Floats]:
     out["trips_since"] = _trips_since(log, rows, cut, np.where(days > 0, last, -1))
     out["user_categories"] = np.broadcast_to((recency < LONG_DAYS).sum(1, keepdims=True), shape)
     recent, before = log.any(cut - RECENT_DAYS, cut), log.any(cut - 2 * RECENT_DAYS, cut - RECENT_DAYS)
-    old = log.any(-(1 << 40), cut - RECENT_DAYS)
+    old = log.any(BEGINNING, cut - RECENT_DAYS)
     popular = recent.mean(0)
     entered = (recent & ~old).sum(0) / np.maximum((~old).sum(0), 1)
     per_category = {
@@ -104,10 +107,11 @@ def ease(x: Floats, ridge: float) -> Floats:
     return out
 
 
-def fitted(log: Visits, cuts: Sequence[int], days: int, seed: int) -> Mapping[str, Any]:
-    """Logit and boosted trees on pairs at the cuts; label: a visit in the `days` from the cut on. Both have predict_proba.
+def fitted(log: Visits, past: Mapping[int, Mapping[str, Floats]], days: int, seed: int) -> Mapping[str, Any]:
+    """Logit and boosted trees on pairs at the cuts of `past` (cut → its `features`).
 
-    Nothing where the windows hold one class only: there is nothing to tell apart then.
+    Label: a visit in the `days` from the cut on. Both have predict_proba. Nothing where the windows hold one class only:
+    there is nothing to tell apart then.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
@@ -115,7 +119,7 @@ def fitted(log: Visits, cuts: Sequence[int], days: int, seed: int) -> Mapping[st
     from sklearn.preprocessing import StandardScaler
 
     rng = np.random.default_rng(seed)
-    tables = [_sampled(log, cut, days, rng) for cut in cuts]
+    tables = [_sampled(at, log.any(cut, cut + days), rng) for cut, at in past.items()]
     x, y, weight = (np.concatenate(part) for part in zip(*tables, strict=True))
     if len(np.unique(y)) < 2:
         return {}
@@ -133,13 +137,12 @@ def probabilities(model: Any, at: Mapping[str, Floats]) -> Floats:
     return out
 
 
-def _sampled(log: Visits, cut: int, days: int, rng: np.random.Generator) -> tuple[NDArray[Any], Bools, Floats]:
-    at = features(log, cut)
+def _sampled(at: Mapping[str, Floats], label: Bools, rng: np.random.Generator) -> tuple[NDArray[Any], Bools, Floats]:
     known = at["days"] > 0
     drawn = known | (rng.random(known.shape) < NEW_SHARE)
     drawn &= known.any(axis=1, keepdims=True)  # users without a visit yet are nobody's rows
     weight = np.where(known, 1.0, 1.0 / NEW_SHARE)
-    return _matrix(at, drawn), log.any(cut, cut + days)[drawn], weight[drawn]
+    return _matrix(at, drawn), label[drawn], weight[drawn]
 
 
 def _matrix(at: Mapping[str, Floats], kept: Bools) -> NDArray[Any]:

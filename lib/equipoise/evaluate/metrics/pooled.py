@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from equipoise.evaluate.arrays import Bools, Floats
+from equipoise.evaluate.metrics.scores import ratio
 
 BINS = 400
 STEEPNESS = 2.5
@@ -42,15 +43,11 @@ def average_precision(weights: Floats, positive: Floats, negative: Floats) -> Fl
     slope = p / some
     tail = np.where(total > 0, (above - slope * total) / some * np.log1p(some / np.maximum(total, 1e-300)), 0.0)
     mean = np.where(t > 0, slope + tail, 0.0)
-    found = p.sum(1)
-    out: Floats = (p * mean).sum(1) / np.where(found > 0, found, np.nan)
-    return out
+    return ratio((p * mean).sum(1), p.sum(1))
 
 
 def auc(weights: Floats, positive: Floats, negative: Floats) -> Floats:
     """(r,) chance that a positive pair stands above a negative one, inside a bin half; NaN: one class only."""
     p, n = weights @ positive, weights @ negative
     won = (n * (np.cumsum(p, axis=1) - p / 2.0)).sum(1)
-    pairs = p.sum(1) * n.sum(1)
-    out: Floats = won / np.where(pairs > 0, pairs, np.nan)
-    return out
+    return ratio(won, p.sum(1) * n.sum(1))

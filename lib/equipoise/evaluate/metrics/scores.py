@@ -16,14 +16,14 @@ TOP_SHARE = 0.1
 def mean(weights: Floats, values: Floats) -> Floats:
     """Weighted mean over the rows whose value is not NaN; NaN when there is none."""
     known = ~np.isnan(values)
-    return _ratio(weights @ np.where(known, values, 0.0), weights @ known.astype(np.float64))
+    return ratio(weights @ np.where(known, values, 0.0), weights @ known.astype(np.float64))
 
 
 def auc(weights: Floats, label: Floats, score: Floats) -> Floats:
     """Area under the ROC curve: the chance that a positive row outscores a negative one, ties half; NaN: one class only."""
     positive, negative = _grouped(weights, score, label, 1.0 - label)
     above = np.cumsum(positive, axis=1) - positive / 2.0
-    return _ratio((negative * above).sum(1), positive.sum(1) * negative.sum(1))
+    return ratio((negative * above).sum(1), positive.sum(1) * negative.sum(1))
 
 
 def average_precision(weights: Floats, label: Floats, score: Floats) -> Floats:
@@ -31,7 +31,7 @@ def average_precision(weights: Floats, label: Floats, score: Floats) -> Floats:
     positive, negative = _grouped(weights, score, label, 1.0 - label)
     found = np.cumsum(positive, axis=1)
     precision = found / np.maximum(found + np.cumsum(negative, axis=1), 1e-300)
-    return _ratio((positive * precision).sum(1), positive.sum(1))
+    return ratio((positive * precision).sum(1), positive.sum(1))
 
 
 def normalised_gini(weights: Floats, amount: Floats, score: Floats) -> Floats:
@@ -39,14 +39,14 @@ def normalised_gini(weights: Floats, amount: Floats, score: Floats) -> Floats:
 
     Wang, Liu & Miao 2019 (ZILN), §4; the areas are exact (trapezoids), so tied scores count as any order among them.
     """
-    return _ratio(_gini(weights, amount, score), _gini(weights, amount, amount))
+    return ratio(_gini(weights, amount, score), _gini(weights, amount, amount))
 
 
 def _gini(weights: Floats, amount: Floats, score: Floats) -> Floats:
     rows, total = _grouped(weights, score, np.ones_like(amount), amount)
     captured = np.cumsum(total, axis=1)
     area = (rows * (captured - total / 2.0)).sum(1)
-    return 2.0 * _ratio(area, rows.sum(1) * total.sum(1)) - 1.0
+    return 2.0 * ratio(area, rows.sum(1) * total.sum(1)) - 1.0
 
 
 def decile_lift(weights: Floats, amount: Floats, score: Floats) -> Floats:
@@ -54,7 +54,7 @@ def decile_lift(weights: Floats, amount: Floats, score: Floats) -> Floats:
     rows, total = _grouped(weights, score, np.ones_like(amount), amount)
     room = TOP_SHARE * rows.sum(1, keepdims=True) - (np.cumsum(rows, axis=1) - rows)
     part = np.clip(room, 0.0, rows) / np.maximum(rows, 1e-300)
-    return _ratio((part * total).sum(1), TOP_SHARE * total.sum(1))
+    return ratio((part * total).sum(1), TOP_SHARE * total.sum(1))
 
 
 def true_positive_rate(weights: Floats, label: Floats, score: Floats, at: float) -> Floats:
@@ -62,7 +62,7 @@ def true_positive_rate(weights: Floats, label: Floats, score: Floats, at: float)
     positive, negative = _grouped(weights, score, label, 1.0 - label)
     room = at * negative.sum(1, keepdims=True) - (np.cumsum(negative, axis=1) - negative)
     part = np.where(negative > 0, np.clip(room, 0.0, negative) / np.where(negative > 0, negative, 1.0), room >= 0)
-    return _ratio((part * positive).sum(1), positive.sum(1))
+    return ratio((part * positive).sum(1), positive.sum(1))
 
 
 def brier(weights: Floats, label: Floats, probability: Floats) -> Floats:
@@ -77,7 +77,7 @@ def calibration_error(weights: Floats, label: Floats, probability: Floats) -> Fl
     """
     member = (equal_mass_bins(probability)[:, None] == np.arange(ECE_BINS)).astype(np.float64)
     gaps = weights @ (member * (probability - label)[:, None])
-    return _ratio(np.abs(gaps).sum(1), weights.sum(1))
+    return ratio(np.abs(gaps).sum(1), weights.sum(1))
 
 
 def equal_mass_bins(probability: Floats) -> Floats:
@@ -110,6 +110,7 @@ def _grouped(weights: Floats, score: Floats, *values: Floats) -> list[Floats]:
     return [np.add.reduceat(sorted_weights * v[order], starts, axis=1) for v in values]
 
 
-def _ratio(above: Floats, below: Floats) -> Floats:
+def ratio(above: Floats, below: Floats) -> Floats:
+    """above ÷ below; NaN where below is 0."""
     out: Floats = above / np.where(below != 0, below, np.nan)
     return out

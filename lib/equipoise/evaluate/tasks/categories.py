@@ -12,12 +12,9 @@ from equipoise.evaluate.baselines import pairs
 from equipoise.evaluate.bootstrap import Measure
 from equipoise.evaluate.metrics import pooled
 from equipoise.evaluate.table import Comparison, Method
+from equipoise.evaluate.tasks.interests import ENTRY_DAYS
 
 BASELINE = "ema_popularity"
-ENTRY_DAYS = 84
-"""A category is (re-)entered when it was not visited for so many days."""
-
-NEVER = -(1 << 40)
 TRAINING_CUTS = 3
 MIXTURES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Weights of popularity that EMA + popularity chooses from, on the last training cut."""
@@ -29,9 +26,8 @@ def cuts(origin: int, days: int, first_day: int) -> list[int]:
     return [cut for cut in every if cut - days >= first_day]
 
 
-def counting(log: pairs.Visits, at: Mapping[str, Floats], training: Sequence[int], days: int) -> dict[str, Floats]:
-    """(users, categories) scores of the baselines that only count."""
-    before, seen = pairs.features(log, training[0]), log.any(training[0], training[0] + days)
+def counting(at: Mapping[str, Floats], before: Mapping[str, Floats], seen: Bools) -> dict[str, Floats]:
+    """(users, categories) scores of the baselines that only count; tuned on `seen`, the visits after the features `before`."""
     tuned = max(MIXTURES, key=lambda m: _ap(_mixed(before, m), seen))
     return {
         "popularity": at["popular"],
@@ -64,7 +60,7 @@ def comparison(
 
     `users` are the numbers of the log's users; those without a visit before the start are left out.
     """
-    tested = np.flatnonzero(log.any(NEVER, start).any(1))
+    tested = np.flatnonzero(log.any(pairs.BEGINNING, start).any(1))
     label = log.any(start, start + days)[tested]
     new = ~log.any(start - ENTRY_DAYS, start)[tested]
     methods = [
