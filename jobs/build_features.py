@@ -15,7 +15,8 @@ from equipoise.job import Context, Job, main
 from equipoise.settings import Settings, resolve
 
 SAMPLING = {"processes", "files_per_rank", "sample_examples", "validation_examples", "training_cuts", "seed"}
-TABLES = ("daily_counts", "category_shares", "user_profile", "sequences", "examples", "examples_validation", "example_spec")
+COUNTED = ("daily_counts", "category_shares", "category_trends", "user_profile", "sequences")
+EXAMPLES = ("examples", "examples_validation", "example_spec")
 
 
 def decisive(s: Settings, folder: Path) -> dict[str, str]:
@@ -32,7 +33,7 @@ def decisive(s: Settings, folder: Path) -> dict[str, str]:
 JOB = Job(
     name="build_features",
     reads=("silver.events", "silver.items", "silver.item_categories"),
-    writes=tuple(f"feature.{name}" for name in TABLES),
+    writes=tuple(f"feature.{name}" for name in (*COUNTED, *EXAMPLES)),
     sections=("windows", "segments"),
     extra_inputs=decisive,
 )
@@ -70,6 +71,7 @@ def run(ctx: Context) -> None:
     learning = build.learning(base, ctx.read("silver.items"), values, ctx.say)
     ctx.replace("feature.sequences", learning.sequences, {"as_of": ctx.as_of})
     ctx.replace("feature.example_spec", learning.spec, {})
+    ctx.replace("feature.category_trends", learning.trends, {})
     ctx.replace("feature.examples", learning.train, {}, keep_partitions=True)
     ctx.replace("feature.examples_validation", learning.validation, {}, keep_partitions=True)
 

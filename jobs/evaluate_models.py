@@ -18,13 +18,13 @@ from equipoise.evaluate.run import evaluate
 from equipoise.evaluate.seeds import published_models, sister_vectors
 from equipoise.evaluate.table import frame
 from equipoise.features.cuts import cut_dates
-from equipoise.inference.udf import threads_per_worker
+from equipoise.inference.udf import threads_per_worker, trends_at
 from equipoise.inference.worker import Setup
 from equipoise.job import Context, Job, main
 from equipoise.models.package import load_meta
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.table import Limits
-from equipoise.settings import Settings
+from equipoise.settings import Settings, chosen
 
 SILVER = ("silver.events", "silver.items", "silver.item_categories", "silver.users")
 AS_OF = ("feature.user_profile", "feature.user_vectors", "gold.user_interests", "gold.user_segments", "gold.recommendations")
@@ -38,7 +38,7 @@ def models(settings: Settings, _: Path) -> dict[str, str]:
 
 JOB = Job(
     name="evaluate_models",
-    reads=(*SILVER, *AS_OF, *WHOLE, "feature.sequences"),
+    reads=(*SILVER, *AS_OF, *WHOLE, "feature.sequences", "feature.category_trends"),
     writes=("gold.evaluation",),
     sections=("source", "windows", "interests", "training", "scoring", "segments", "recommend", "evaluate"),
     uses_model=True,
@@ -48,8 +48,8 @@ JOB = Job(
 
 def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol:
     """The settings as plain values; `figures` of the published model say which prior it started from."""
-    label_days = max(s.windows.days, s.segments.horizon_days)
-    lists, both = s.recommend, s.recommend.model_dump() | s.interests.model_dump()
+    label_days, lists = max(s.windows.days, s.segments.horizon_days), s.recommend
+    both = lists.model_dump() | s.interests.model_dump()
     return Protocol(
         as_of=as_of, window_days=s.windows.days,
         labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
@@ -57,10 +57,9 @@ def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol
         has_amounts=s.source.has_amounts,
         prior=(figures.get("prior_dirichlet", both["dirichlet"]), figures.get("prior_sharpening", both["sharpening"])),
         excluded=s.evaluate.exclude_categories,
-        policy=Policy(as_of=as_of, **lists.model_dump(include=set(Policy.__dataclass_fields__))),
+        policy=Policy(as_of=as_of, **chosen(lists, Policy)),
         limits=Limits(**{k: v for k, v in both.items() if k in Limits.__dataclass_fields__}),
-        seed=lists.seed,
-        **s.segments.model_dump(include={"ladder", "horizon_days"}),
+        seed=lists.seed, **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
     )  # fmt: skip
 
@@ -69,8 +68,9 @@ def run(ctx: Context) -> None:
     s, meta = ctx.settings, load_meta(ctx.model_path)
     at = {name: ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of)) for name in (*AS_OF, "feature.sequences")}
     tables = Tables(*(ctx.read(n) for n in SILVER), *(at[n] for n in AS_OF), *(ctx.read(n) for n in WHOLE))
-    run_by = s.scoring.model_dump(include={"device", "bfloat16", "workers", "tokens_per_batch", "buffer_rows"})
-    setup = Setup(ctx.model_path, threads=threads_per_worker(ctx.spark, s.scoring.workers), **run_by)
+    trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
+    threads = threads_per_worker(ctx.spark, s.scoring.workers)
+    setup = Setup(ctx.model_path, threads=threads, trends=trends, **chosen(s.scoring, Setup))
     sisters = sister_vectors(ctx.registry, meta, s.evaluate.seeds, tables.profile, at["feature.sequences"], setup)
     ready = prepare(ctx.spark, tables, protocol(s, ctx.as_of, meta.metrics), [tables.vectors, *sisters], meta.categories, ctx.say)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say), s.source.name), {"as_of": ctx.as_of})

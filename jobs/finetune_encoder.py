@@ -6,16 +6,16 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from equipoise.job import Context, Job, main
 from equipoise.job.identity import sha256
 from equipoise.models.encoder import check_directory, pooling_of
+from equipoise.models.fit_pairs import PairOptions
 from equipoise.models.package import ModelMeta, checksums
 from equipoise.models.statistics import Prior
-from equipoise.settings import Settings, resolve
+from equipoise.settings import Settings, chosen, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
 from equipoise.training import launch
@@ -23,6 +23,7 @@ from equipoise.training.checkpoint import Checkpoints
 from equipoise.training.loop import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import described, vocabulary
+from equipoise.training.start import Files, fitted_start
 
 
 def decisive(s: Settings, folder: Path) -> dict[str, str]:
@@ -32,6 +33,7 @@ def decisive(s: Settings, folder: Path) -> dict[str, str]:
     return {"prior": prior, "encoder": encoder, "weights": weights, "amounts": str(s.source.has_amounts)}
 
 
+PASSED: Any = {"lora_rank", "lora_alpha", "lora_dropout", "device", "bfloat16"}
 TOLD: Any = {"training": True, "encoder": True, "interests": {"dirichlet", "sharpening"}, "segments": {"ladder"}}
 READS = ("feature.examples", "feature.examples_validation", "feature.example_spec")
 JOB = Job(name="finetune_encoder", reads=READS, sections=("training",), publishes_model=True, extra_inputs=decisive)
@@ -44,24 +46,22 @@ def recipe(ctx: Context) -> Recipe:
     train, validation = ctx.files(READS[0])[0], ctx.files(READS[1])[0]
     categories, population = vocabulary(ctx.read(READS[2]))
     sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, horizon_days=s.segments.horizon_days)
-    names = [name for name, _ in H_FEATURES]
-    widths, start = Widths(s.encoder.max_tokens, len(categories), len(names)), (s.interests.dirichlet, s.interests.sharpening)
-    statistics = launch.statistics_of(train, widths, t.seed)
-    prior = launch.prior_of(train, widths, t.seed, population, Prior(*start), fit=t.fit_prior)
-    low, middle, high = statistics.class_mean_spend
+    start = fitted_start(
+        Files(train, validation, Widths(s.encoder.max_tokens, len(categories), len(H_FEATURES))),
+        population, Prior(**chosen(s.interests, Prior)), PairOptions(**chosen(t, PairOptions)),
+        fit=t.fit_prior, into=str(ctx.registry.checkpoints(ctx.run_id)), say=ctx.say,
+    )  # fmt: skip
     meta = ModelMeta(
         model_id=ctx.run_id, categories=categories, max_tokens=s.encoder.max_tokens, max_item_tokens=s.encoder.max_item_tokens,
-        class_mean_spend=(low, middle, high), has_amounts=s.source.has_amounts, feature_names=names,
+        class_mean_spend=start.class_mean_spend, has_amounts=s.source.has_amounts, feature_names=[name for name, _ in H_FEATURES],
         pooling=pooling_of(encoder_path), table_versions=ctx.inputs, settings=s.model_dump(mode="json", include=TOLD),
     )  # fmt: skip
     return Recipe(
-        encoder_path=encoder_path, train_files=train, validation_files=validation, population=population, statistics=statistics,
-        dirichlet=prior.dirichlet, sharpening=prior.sharpening,
-        lora_rank=t.lora_rank, lora_alpha=t.lora_alpha, lora_dropout=t.lora_dropout,
-        options=Options(**t.model_dump(include={f.name for f in fields(Options)})), device=t.device, bfloat16=t.bfloat16,
-        threads=launch.threads_per_rank(ctx.spark, t.processes, cluster_mode=t.cluster_mode),
+        encoder_path=encoder_path, train_files=train, validation_files=validation, population=population, start=start,
+        options=Options(**chosen(t, Options)), **t.model_dump(include=PASSED),
+        threads=launch.threads_per_rank(ctx.spark, t.processes, cluster_mode=t.cluster_mode), meta=meta, sample=sample,
         staging=str(ctx.registry.staging(ctx.run_id)), checkpoints=str(ctx.registry.checkpoints(ctx.run_id)),
-        logs=str(ctx.registry.logs(ctx.run_id)), meta=meta, sample=sample,
+        logs=str(ctx.registry.logs(ctx.run_id)),
     )  # fmt: skip
 
 

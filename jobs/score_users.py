@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
-from equipoise.inference.udf import encode_texts, score_users, text_sha256, threads_per_worker
+from equipoise.inference.udf import encode_texts, score_users, text_sha256, threads_per_worker, trends_at
 from equipoise.inference.worker import Setup
 from equipoise.interests.observed import observed_shares, seen_categories, weights_of
 from equipoise.interests.table import user_interests
@@ -19,7 +19,7 @@ from equipoise.models.package import ModelMeta, load_meta
 
 JOB = Job(
     name="score_users",
-    reads=("feature.user_profile", "feature.sequences", "feature.daily_counts", "silver.items"),
+    reads=("feature.user_profile", "feature.sequences", "feature.category_trends", "feature.daily_counts", "silver.items"),
     writes=("feature.user_vectors", "feature.item_vectors", "gold.user_interests"),
     sections=("interests", "scoring"),
     uses_model=True,
@@ -37,6 +37,7 @@ def run(ctx: Context) -> None:
         workers=scoring.workers,
         tokens_per_batch=scoring.tokens_per_batch,
         buffer_rows=scoring.buffer_rows,
+        trends=trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories),
     )
     users = _users(ctx, meta)
     number = users.count()

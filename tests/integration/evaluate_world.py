@@ -15,6 +15,7 @@ from pyspark.sql.types import StructType
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
 from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.packing import CELL_VALUES
 from tests.small_models import CATEGORIES
 
 ORIGIN, DAYS = date(2020, 1, 6), 28
@@ -94,6 +95,10 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
         "feature.example_spec": [
             {"position": n, "category": c, "population_share": 1 / len(CATEGORIES)} for n, c in enumerate(CATEGORIES)
         ],
+        "feature.category_trends": [
+            {"cut": AS_OF, "category": c, "visitors_share": 0.5, "visitors_share_before": 0.4, "entry_rate": 0.1}
+            for c in CATEGORIES
+        ],
         "gold.user_interests": [row for u in world.users for row in _interests(world, u)],
         "gold.user_segments": [_segment(world, u, n) for n, u in enumerate(world.users)],
         "gold.recommendations": [_place(world, u, n) for u in world.users for n in range(K)],
@@ -123,7 +128,15 @@ def _counts() -> dict[str, Any]:
 
 
 def _history() -> dict[str, Any]:
-    return {"item_ids": [], "event_types": [], "age_days": [], "prior_categories": ["MILK"], "prior_weights": [3.0]}
+    return {
+        "item_ids": [],
+        "event_types": [],
+        "age_days": [],
+        "prior_categories": ["MILK"],
+        "prior_weights": [3.0],
+        "cell_categories": ["MILK"],
+        "cells": [1.0] * len(CELL_VALUES),
+    }
 
 
 def _unit(rng: np.random.Generator) -> list[float]:
@@ -135,6 +148,7 @@ def _prediction(world: World, user: str, rng: np.random.Generator) -> dict[str, 
     p = world.p[user]
     return {
         "user_id": user, "vector": _unit(rng), "category_probabilities": world.shares[user].tolist(),
+        "visit_probabilities": np.sqrt(world.shares[user]).tolist(),
         "p_o": float(p[0]), "p_interest": float(p[1]), "p_buy": float(p[2]), "expected_spend": float(p @ [0, 20, 90]),
     }  # fmt: skip
 
@@ -147,7 +161,8 @@ def _interests(world: World, user: str) -> list[dict[str, Any]]:
     return [
         {
             "user_id": user, "category": c, "rank": int(rank[n]), "observed_share": float(observed[n]),
-            "predicted_share": float(world.shares[user][n]), "is_predicted_top": bool(n == world.shares[user].argmax()),
+            "predicted_share": float(world.shares[user][n]), "visit_probability": 0.5,
+            "is_predicted_top": bool(n == world.shares[user].argmax()),
             "target_share": float(target[n]), "evidence": float(len(bought) * observed[n]), "reason": "made",
         }
         for n, c in enumerate(CATEGORIES)
@@ -179,7 +194,7 @@ def _example(user: str, rng: np.random.Generator) -> dict[str, Any]:
     zeros = np.zeros(len(CATEGORIES), dtype="<f4").tobytes()
     return {
         "user_id": bytearray(bytes.fromhex(user)), "cut_day": 18_000, "tokens": bytearray(b""), "length": 0,
-        "prior": bytearray(zeros),
+        "prior": bytearray(zeros), "cells": bytearray(b""), "trends": bytearray(zeros * 3),
         "features": bytearray(rng.gamma(2, 5, len(NAMES)).astype("<f4").tobytes()), "label_counts": bytearray(zeros),
         "label_value": label, "label_spend": 30.0 * label,
     }  # fmt: skip

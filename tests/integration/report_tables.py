@@ -215,6 +215,7 @@ def _interests(users: list[str], tastes: np.ndarray, rng: np.random.Generator) -
                 "rank": int(rank[c]),
                 "observed_share": float(observed[c]),
                 "predicted_share": float(predicted[c]),
+                "visit_probability": float(np.sqrt(predicted[c])),
                 "is_predicted_top": bool(c == predicted.argmax()),
                 "target_share": float(target[c]),
                 "evidence": evidence_total * float(observed[c]),

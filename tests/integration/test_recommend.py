@@ -281,7 +281,13 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
             "synthetic": F.lit(True),
         }
     )
-    stamps = {"as_of": F.lit(AS_OF), "evidence": F.lit(1.0), "is_predicted_top": F.lit(False), "reason": F.lit("made")}
+    stamps = {
+        "as_of": F.lit(AS_OF),
+        "evidence": F.lit(1.0),
+        "visit_probability": F.lit(0.5),
+        "is_predicted_top": F.lit(False),
+        "reason": F.lit("made"),
+    }
     stamps |= {"run_id": F.lit("r"), "model_id": F.lit("m1"), "synthetic": F.lit(True)}
     probabilities = {n: F.lit(p) for n, p in (("p_o", 0.2), ("p_interest", 0.3), ("p_buy", 0.5), ("expected_spend", 1.0))}
     frames = {
@@ -289,7 +295,12 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
         "silver.item_categories": inputs.item_categories.withColumn("category_path", F.col("category")),
         "gold.user_interests": inputs.interests.withColumns(stamps),
         "feature.user_vectors": inputs.user_vectors.withColumns(
-            {"as_of": F.lit(AS_OF), "category_probabilities": F.array(F.lit(1.0).cast("float")), **probabilities}
+            {
+                "as_of": F.lit(AS_OF),
+                "category_probabilities": F.array(F.lit(1.0).cast("float")),
+                "visit_probabilities": F.array(F.lit(1.0).cast("float")),
+                **probabilities,
+            }
         ),
         "feature.item_vectors": inputs.item_vectors,
     }

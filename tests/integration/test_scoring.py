@@ -20,6 +20,7 @@ from equipoise.inference.worker import Setup
 from equipoise.job.run import run
 from equipoise.settings.model import resolve
 from equipoise.store import Store
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES
 from equipoise.tables.vocabulary import EVENT_TYPES
 from equipoise.training.registry import Registry
 from tests.conftest import ROOT
@@ -64,13 +65,17 @@ def some_users(n: int = USERS, seed: int = 1) -> list[Row]:
                 "behaviour_text": " ".join(rng.choice(WORDS, int(rng.integers(0, 50)))),
                 "prior_categories": names,
                 "prior_weights": rng.gamma(1.0, 10.0, len(names)).tolist(),
+                "cell_categories": names,
+                "cells": rng.gamma(1.0, 5.0, len(names) * len(CELL_VALUES)).tolist(),
                 "features": rng.gamma(1.0, 30.0, len(FEATURE_NAMES)).tolist(),
             }
         )
     return rows
 
 
-PRIOR = "prior_categories ARRAY<STRING>, prior_weights ARRAY<DOUBLE>"
+PRIOR = "prior_categories ARRAY<STRING>, prior_weights ARRAY<DOUBLE>, cell_categories ARRAY<STRING>, cells ARRAY<FLOAT>"
+PRIOR_NAMES = ("prior_categories", "prior_weights", "cell_categories", "cells")
+TRENDS = tuple((0.1 * k, 0.05 * k, 0.01 * k) for k in range(len(CATEGORIES)))
 USER_DDL = f"user_id STRING, behaviour_text STRING, {PRIOR}, features ARRAY<DOUBLE>"
 
 
@@ -80,13 +85,17 @@ def user_frame(spark: SparkSession, rows: list[Row]) -> DataFrame:
 
 
 def setup(model: Path) -> Setup:
-    return Setup(str(model), bfloat16="off", workers=2, tokens_per_batch=256, buffer_rows=16)
+    return Setup(str(model), bfloat16="off", workers=2, tokens_per_batch=256, buffer_rows=16, trends=TRENDS)
 
 
 def test_spark_gives_each_user_what_the_predictor_alone_gives(spark: SparkSession, model: Path) -> None:
     rows = some_users()
     got = {r["user_id"]: r.asDict() for r in score_users(user_frame(spark, rows).repartition(5), setup(model)).collect()}
-    alone = Predictor.load(model, bfloat16="off").predict(pa.RecordBatch.from_pylist(rows, schema=FEATURES_IN)).to_pylist()
+    alone = (
+        Predictor.load(model, bfloat16="off", trends=TRENDS)
+        .predict(pa.RecordBatch.from_pylist(rows, schema=FEATURES_IN))
+        .to_pylist()
+    )
     assert sorted(got) == [r["user_id"] for r in rows]
     for row, want in zip(rows, alone, strict=True):
         for name, value in want.items():
@@ -135,12 +144,13 @@ def fill(spark: SparkSession, root: Path, rows: list[Row]) -> Store:
         profile = [(r["user_id"], day, *r["features"], None, *[1] * len(EVENT_TYPES)) for r in rows]  # type: ignore[misc]
         frame = spark.createDataFrame(profile, f"user_id STRING, as_of DATE, {features}, monetary DOUBLE, {counts}")
         store.replace(frame, "feature.user_profile", {"as_of": day}, fingerprint="f", job="t")
-        made = [
-            (r["user_id"], day, r["behaviour_text"], [], [], [], r["prior_categories"], r["prior_weights"]) for r in rows[:-1]
-        ]
+        made = [(r["user_id"], day, r["behaviour_text"], [], [], [], *(r[name] for name in PRIOR_NAMES)) for r in rows[:-1]]
         kinds = "item_ids ARRAY<STRING>, event_types ARRAY<STRING>, age_days ARRAY<INT>"
         ddl = f"user_id STRING, as_of DATE, behaviour_text STRING, {kinds}, {PRIOR}"
         store.replace(spark.createDataFrame(made, ddl), "feature.sequences", {"as_of": day}, fingerprint="f", job="t")
+    trends = [(day, c, *t) for day in (EARLIER, AS_OF) for c, t in zip(CATEGORIES, TRENDS, strict=True)]
+    ddl = f"cut DATE, category STRING, {', '.join(f'{name} DOUBLE' for name in TREND_VALUES)}"
+    store.replace(spark.createDataFrame(trends, ddl), "feature.category_trends", {}, fingerprint="f", job="t")
     daily = [("u000", EARLIER, "MILK", "purchase", 1.0, 1.0, 1.0), ("u000", AS_OF, "WINE", "purchase", 1.0, 1.0, 1.0)]
     ddl = "user_id STRING, event_date DATE, category STRING, event_type STRING, events DOUBLE, quantity DOUBLE, amount DOUBLE"
     store.replace(spark.createDataFrame(daily, ddl), "feature.daily_counts", {}, fingerprint="f", job="t")

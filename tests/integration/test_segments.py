@@ -55,6 +55,7 @@ def vectors_of(spark: SparkSession, users: list[str], seed: int = 2, *, amounts:
             "model_id": "m1",
             "vector": [[1.0]] * len(users),
             "category_probabilities": [[1.0]] * len(users),
+            "visit_probabilities": [[1.0]] * len(users),
             "p_o": p[:, 0],
             "p_interest": p[:, 1],
             "p_buy": p[:, 2],

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.store import Store, log, registration_sql
 from equipoise.tables import CATALOGUE
+from equipoise.tables.packing import CELL_VALUES
 
 NAME = "feature.sequences"
 DAY = date(2017, 11, 6)
@@ -26,6 +27,8 @@ def sequences(spark: SparkSession, users: int, as_of: date = DAY, text: str = "m
         F.array(F.lit(3)).alias("age_days"),
         F.array(F.lit("MILK")).alias("prior_categories"),
         F.array(F.lit(1.0)).alias("prior_weights"),
+        F.array(F.lit("MILK")).alias("cell_categories"),
+        F.array([F.lit(1.0).cast("float")] * len(CELL_VALUES)).alias("cells"),
     )
 
 

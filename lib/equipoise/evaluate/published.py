@@ -19,18 +19,21 @@ from equipoise.tables.feature import H_FEATURES
 from equipoise.tables.vocabulary import SLOTS
 
 LIST_COLUMNS = ("user_id", "rank", "item_id", "category", "slot")
+CATEGORY_COLUMNS = ("category_probabilities", "visit_probabilities")
 CLASS_COLUMNS = ("p_o", "p_interest", "p_buy")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One model's answer for every user: (users, categories) shares, (users, 3) class probabilities, spend? and who is known.
+    """One model's answer for every user: who is known, (users, categories) shares and visit probabilities, (users, 3) class
+    probabilities, spend?.
 
     Rows of users that are not `known` are 0.
     """
 
     known: Bools
     shares: Floats
+    visits: Floats
     p: Floats
     spend: Floats | None
 
@@ -45,23 +48,24 @@ class Segments:
 
 
 def prediction(vectors: DataFrame, behaviour: Behaviour, catalogue: Catalogue, categories: Sequence[str]) -> Prediction:
-    """From feature.user_vectors, or `score_users`: user_id, category_probabilities in the order of `categories`, p_*, spend."""
-    rows = vectors.select("user_id", "category_probabilities", *CLASS_COLUMNS, "expected_spend").toPandas()
+    """From feature.user_vectors, or `score_users`: user_id, p_*, spend, and CATEGORY_COLUMNS in the order of `categories`."""
+    rows = vectors.select("user_id", *CATEGORY_COLUMNS, *CLASS_COLUMNS, "expected_spend").toPandas()
     user, rows = _of_users(rows, behaviour)
     users = len(behaviour.users)
-    known, shares = np.zeros(users, dtype=bool), np.zeros((users, len(catalogue.categories)))
+    known = np.zeros(users, dtype=bool)
     known[user] = True
+    shares, visits = (np.zeros((users, len(catalogue.categories))) for _ in CATEGORY_COLUMNS)
     if len(rows):
-        shares[user[:, None], catalogue.category_numbers(categories)[None, :]] = np.stack(
-            rows["category_probabilities"].to_list()
-        )
+        place = (user[:, None], catalogue.category_numbers(categories)[None, :])
+        for into, column in zip((shares, visits), CATEGORY_COLUMNS, strict=True):
+            into[place] = np.stack(rows[column].to_list())
     p = np.zeros((users, len(CLASS_COLUMNS)))
     p[user] = rows[list(CLASS_COLUMNS)].to_numpy(dtype=np.float64)
     if rows["expected_spend"].isna().any() or not len(rows):
-        return Prediction(known, shares, p, None)
+        return Prediction(known, shares, visits, p, None)
     spend = np.zeros(users)
     spend[user] = rows["expected_spend"].to_numpy(dtype=np.float64)
-    return Prediction(known, shares, p, spend)
+    return Prediction(known, shares, visits, p, spend)
 
 
 def shares_of(interests: DataFrame, column: str, behaviour: Behaviour, catalogue: Catalogue) -> Floats:

@@ -115,7 +115,7 @@ class Evaluation:
         start, days, log = day_number(origin), self.protocol.window_days, self.behaviour
         known = np.flatnonzero(self.predictions[0].known)
         chosen = np.sort(np.random.default_rng(self.protocol.seed).permutation(known)[:PAIR_USERS])
-        seen = pairs.visits(log, self.catalogue, log.trips(start), chosen)
+        seen = pairs.visits(log, self.catalogue, log.knowing, chosen)
         training = categories.cuts(start, days, int(seen.day.min(initial=start)))
         if not training:
             return []
@@ -125,7 +125,7 @@ class Evaluation:
         answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in counted.items()}
         models = pairs.fitted(seen, past, days, self.protocol.seed)
         answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
-        answers[MODEL] = [categories.visit_probability(p.shares[chosen], seen, start, days) for p in self.predictions]
+        answers[MODEL] = [p.visits[chosen] for p in self.predictions]
         return [categories.comparison(seen, answers, [MODEL], chosen, origin, start, days, self.groups)]
 
     def of_value(self, origin: date) -> list[Comparison]:

@@ -15,10 +15,12 @@ from equipoise.features import examples as ex
 from equipoise.features.cuts import Cuts, cut_dates
 from equipoise.features.daily import daily_counts, first_days, require_history
 from equipoise.features.labels import label_windows, spend_threshold
+from equipoise.features.pack import Dense
 from equipoise.features.profile import profiles, trip_types
 from equipoise.features.sequences import item_names, sequences
 from equipoise.features.shares import category_shares, decayed_weights
 from equipoise.features.text import parts_for
+from equipoise.features.visits import cells, gathered, trends, visits
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Learning:
-    """What the learner reads: packed examples, the category vocabulary, and sequences at as_of."""
+    """What the learner reads: packed examples, the category vocabulary, categories at each cut, and sequences at as_of."""
 
     train: DataFrame
     validation: DataFrame
     spec: DataFrame
+    trends: DataFrame
     sequences: DataFrame
 
 
@@ -123,12 +126,16 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
         pairs.filter(F.col("cut") == F.lit(r.cuts.validation)), r.validation_sample, categories, r, "validation", say
     )
     drawn = train.unionByName(validation).persist()
+    everybody = drawn.select("user_id", "cut").unionByName(pairs.filter(F.col("cut") == F.lit(r.as_of))).persist()
+    seen = visits(base.daily).persist()
+    trend = trends(seen, pairs, cuts=r.all_cuts, days=r.window_days).persist()
     texts = sequences(
         base.past,
         item_names(items, r.category_level),
-        pairs=drawn.select("user_id", "cut").unionByName(pairs.filter(F.col("cut") == F.lit(r.as_of))),
+        pairs=everybody,
         profiles=base.profiles,
         weights=base.weights,
+        cells=gathered(cells(seen, everybody)),
         cuts=r.all_cuts,
         max_items=r.max_items,
         parts=parts_for(r.max_tokens),
@@ -145,7 +152,8 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
         threshold=spend_threshold(values.filter(learnt)) if r.ladder == "spend" else 0.0,
     ).persist()
     at_as_of = texts.filter(F.col("cut") == F.lit(r.as_of)).drop("cut")
-    return Learning(_packed(rows.filter(learnt), categories, r), _packed(rows.filter(~learnt), categories, r), spec, at_as_of)
+    dense = Dense(ex.names_of(spec), ex.trends_by_day(trend, spec))
+    return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, trend, at_as_of)
 
 
 def _drawn(pairs: DataFrame, size: int, categories: int, recipe: Recipe, what: str, say: Callable[[str], None]) -> DataFrame:
@@ -159,11 +167,11 @@ def _drawn(pairs: DataFrame, size: int, categories: int, recipe: Recipe, what: s
     return ex.draw(pairs, size=size, files=files, seed=recipe.seed)
 
 
-def _packed(rows: DataFrame, categories: int, recipe: Recipe) -> DataFrame:
+def _packed(rows: DataFrame, dense: Dense, recipe: Recipe) -> DataFrame:
     return ex.packed(
         rows,
         encoder_path=recipe.encoder_path,
         max_tokens=recipe.max_tokens,
-        categories=categories,
+        dense=dense,
         files=recipe.files,
     )

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
 from equipoise.features.labels import value_label
-from equipoise.features.pack import DDL, packer
+from equipoise.features.pack import DDL, Dense, packer
 from equipoise.features.placement import salts
 from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.packing import TREND_VALUES, cell_type
 
 ROW_GROUP_BYTES = 100_000_000
 """A file must stay one row group: Parquet starts the next at 128 MiB (parquet.block.size), with room for headers."""
 
 JEFFREYS = 0.5
 """Pseudo-count per category in population_share (Jeffreys 1946, prior of a multinomial): no share is 0."""
+
+MOST_CELLS = 1000
+"""Categories visited by one user, for an upper bound of an example's size."""
 
 POSITIONS = "array<int>"
 VALUES = "array<double>"
@@ -81,7 +86,7 @@ def examples(
     explicit = F.array(*[F.col(name) for name, _ in H_FEATURES]).alias("feature_values")
     joined = (
         drawn.join(profiles.select(*on, explicit), on)
-        .join(texts.select(*on, "behaviour_text"), on)
+        .join(texts.select(*on, "behaviour_text", "cell_categories", "cells"), on)
         .join(_sparse(weights, drawn, spec, "prior_positions", "prior_weights"), on, "left")
         .join(_sparse(label_events, drawn, spec, "label_positions", "label_events"), on, "left")
         .join(values.select(*on, "n_buy", "n_interest", "label_spend"), on, "left")
@@ -95,7 +100,7 @@ def examples(
     )
 
 
-def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, categories: int, files: int) -> DataFrame:
+def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, dense: Dense, files: int) -> DataFrame:
     """The rows of `examples` as feature.examples, in exactly `files` partitions, each sorted by place.
 
     Raises:
@@ -103,11 +108,31 @@ def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, categories: i
     """
     salt = F.element_at(F.array(*[F.lit(s) for s in salts(files)]), F.col("file") + 1)
     sparse = ["behaviour_text", "prior_positions", "prior_weights", "feature_values", "label_positions", "label_events"]
+    sparse += ["cell_categories", "cells"]
     kept = [F.col(name) for name in (*sparse, "label_value", "label_spend")]
     flat = rows.select("user_id", F.unix_date("cut").alias("cut_day"), *kept, salt.alias("salt"), "place")
-    done: DataFrame = flat.mapInArrow(packer(encoder_path, max_tokens, categories), DDL)
+    done: DataFrame = flat.mapInArrow(packer(encoder_path, max_tokens, dense), DDL)
     placed = done.repartition(files, "salt").sortWithinPartitions("place")
     return placed.withColumn("user_id", F.unhex("user_id")).drop("salt", "place")
+
+
+def names_of(spec: DataFrame) -> tuple[str, ...]:
+    """Categories in the order of the frame of `vocabulary`, on the driver."""
+    return tuple(r["category"] for r in spec.orderBy("position").collect())
+
+
+def trends_by_day(trends: DataFrame, spec: DataFrame) -> dict[int, bytes]:
+    """Cut, as days since 1970-01-01 → TREND_VALUES of each category in the vocabulary's order, packed little-endian float32.
+
+    `trends` is the frame of `visits.trends`. The same for every example of a cut, so that Parquet's dictionary stores it once.
+    """
+    width = spec.count()
+    placed = trends.join(spec.select("position", "category"), "category")
+    rows = placed.select(F.unix_date("cut").alias("day"), "position", *TREND_VALUES).collect()
+    out = {int(r["day"]): np.zeros((width, len(TREND_VALUES)), dtype="<f4") for r in rows}
+    for row in rows:
+        out[row["day"]][row["position"]] = [row[name] for name in TREND_VALUES]
+    return {day: matrix.tobytes() for day, matrix in out.items()}
 
 
 def check_size(rows: int, files: int, max_tokens: int, categories: int, what: str) -> None:
@@ -117,7 +142,8 @@ def check_size(rows: int, files: int, max_tokens: int, categories: int, what: st
             f"{what}: {rows} examples for {files} files (training.processes × training.files_per_rank); "
             "lower training.files_per_rank, or take a later --as-of or more users"
         )
-    row_bytes = 4 * (max_tokens + 2 * categories + len(H_FEATURES)) + 50
+    plain = max_tokens + (2 + len(TREND_VALUES)) * categories + len(H_FEATURES)
+    row_bytes = 4 * plain + cell_type().itemsize * min(categories, MOST_CELLS) + 50
     if rows // files * row_bytes > ROW_GROUP_BYTES:
         enough = -(-rows * row_bytes // ROW_GROUP_BYTES)
         raise EquipoiseError(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from equipoise.errors import ModelError
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +30,8 @@ PACKED = pa.schema(
         ("tokens", pa.binary()),
         ("length", pa.int32()),
         ("prior", pa.binary()),
+        ("cells", pa.binary()),
+        ("trends", pa.binary()),
         ("features", pa.binary()),
         ("label_counts", pa.binary()),
         ("label_value", pa.int32()),
@@ -38,36 +43,52 @@ PACKED = pa.schema(
 """Columns of feature.examples, user_id in hex still, and where the row goes: the salt of its file, and its place in it."""
 
 DDL = (
-    "user_id STRING, cut_day INT, tokens BINARY, length INT, prior BINARY, features BINARY, label_counts BINARY, "
-    "label_value INT, label_spend DOUBLE, salt INT, place INT"
+    "user_id STRING, cut_day INT, tokens BINARY, length INT, prior BINARY, cells BINARY, trends BINARY, features BINARY, "
+    "label_counts BINARY, label_value INT, label_spend DOUBLE, salt INT, place INT"
 )
 
 Packer = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
 
 
-def packer(encoder_path: str, max_tokens: int, categories: int) -> Packer:
-    """A function for mapInArrow: one packed row per row with user_id, cut_day, behaviour_text, prior_positions, prior_weights,
-    feature_values, label_positions, label_events, label_value, label_spend, salt, place.
+@dataclass(frozen=True)
+class Dense:
+    """What turns names into places: categories in the vocabulary's order, and per cut day their TREND_VALUES, packed."""
 
-    tokens: max_tokens little-endian int32, padded on the right. prior and label_counts: `categories` little-endian float32.
+    categories: tuple[str, ...]
+    trends: Mapping[int, bytes]
+
+    @property
+    def width(self) -> int:
+        return len(self.categories)
+
+
+def packer(encoder_path: str, max_tokens: int, dense: Dense) -> Packer:
+    """A function for mapInArrow: one packed row per row with user_id, cut_day, behaviour_text, prior_positions, prior_weights,
+    cell_categories, cells, feature_values, label_positions, label_events, label_value, label_spend, salt, place.
+
+    tokens: max_tokens little-endian int32, padded on the right. prior and label_counts: one little-endian float32 per category,
+    trends: TREND_VALUES per category. cells: one `cell_type` per category of the vocabulary that the user visited.
     """
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield pack_batch(batch, load_tokenizer(encoder_path), max_tokens, categories)
+            yield pack_batch(batch, load_tokenizer(encoder_path), max_tokens, dense)
 
     return pack
 
 
-def pack_batch(batch: pa.RecordBatch, tokenizer: Any, max_tokens: int, categories: int) -> pa.RecordBatch:
+def pack_batch(batch: pa.RecordBatch, tokenizer: Any, max_tokens: int, dense: Dense) -> pa.RecordBatch:
     """The batch, packed; one row out per row in, in the same order."""
     ids, lengths = encode(tokenizer, batch.column("behaviour_text").to_pylist(), max_tokens)
+    none = bytes(4 * len(TREND_VALUES) * dense.width)  # a cut before which nobody visited anything
     packed = {
         "tokens": as_bytes(ids),
         "length": pa.array(lengths),
-        "prior": as_bytes(dense(batch.column("prior_positions"), batch.column("prior_weights"), categories)),
+        "prior": as_bytes(spread(batch.column("prior_positions"), batch.column("prior_weights"), dense.width)),
+        "cells": cells_as_bytes(batch.column("cell_categories"), batch.column("cells"), dense.categories),
+        "trends": pa.array([dense.trends.get(day, none) for day in batch.column("cut_day").to_pylist()], pa.binary()),
         "features": as_bytes(_matrix(batch.column("feature_values"))),
-        "label_counts": as_bytes(dense(batch.column("label_positions"), batch.column("label_events"), categories)),
+        "label_counts": as_bytes(spread(batch.column("label_positions"), batch.column("label_events"), dense.width)),
     }
     columns = [packed[f.name] if f.name in packed else batch.column(f.name).cast(f.type) for f in PACKED]
     return pa.RecordBatch.from_arrays(columns, schema=PACKED)
@@ -89,7 +110,7 @@ def pad_id(tokenizer: Any) -> int:
     return int(found) if found is not None else 0
 
 
-def dense(positions: pa.Array, values: pa.Array, width: int) -> NDArray[np.float32]:
+def spread(positions: pa.Array, values: pa.Array, width: int) -> NDArray[np.float32]:
     """Sparse rows (list<int>, list<double>) as a matrix (n, width) of little-endian float32, 0 where nothing is named."""
     lengths = np.diff(positions.offsets.to_numpy())
     out = np.zeros((len(positions), width), dtype="<f4")
@@ -98,16 +119,41 @@ def dense(positions: pa.Array, values: pa.Array, width: int) -> NDArray[np.float
     return out
 
 
+def cells_as_bytes(names: pa.Array, values: pa.Array, categories: tuple[str, ...]) -> pa.Array:
+    """Per row one `cell_type` per entry of names (list<string>) in `categories`; values has CELL_VALUES per entry, flat.
+
+    Raises:
+        ValueError: when the lists do not fit each other.
+    """
+    counts = np.diff(names.offsets.to_numpy())
+    flat = values.flatten().to_numpy(zero_copy_only=False)
+    if (np.diff(values.offsets.to_numpy()) != counts * len(CELL_VALUES)).any():
+        raise ValueError(f"cells: expected {len(CELL_VALUES)} values per entry of cell_categories; build feature.sequences again")
+    place = pc.index_in(names.flatten(), value_set=pa.array(categories, pa.string())).fill_null(-1)
+    position = place.to_numpy(zero_copy_only=False)
+    known = position >= 0
+    cells = np.zeros(int(known.sum()), dtype=cell_type())
+    cells["position"], cells["values"] = position[known], flat.reshape(-1, len(CELL_VALUES))[known]
+    kept = np.bincount(np.repeat(np.arange(len(counts)), counts)[known], minlength=len(counts))
+    offsets = np.concatenate([[0], np.cumsum(kept)]) * cells.itemsize
+    return _binary(offsets, cells)
+
+
 def as_bytes(matrix: NDArray[Any]) -> pa.Array:
     """Each row of a matrix (n, k) as one binary value, without a copy per row."""
     data = np.ascontiguousarray(matrix)
     step = data.shape[1] * data.itemsize
-    offsets = np.arange(len(data) + 1, dtype=np.int64) * step
+    return _binary(np.arange(len(data) + 1, dtype=np.int64) * step, data)
+
+
+def _binary(offsets: NDArray[Any], data: NDArray[Any]) -> pa.Array:
+    """Rows data[offsets[i]:offsets[i + 1]], offsets in bytes."""
+    rows = len(offsets) - 1
     if offsets[-1] > np.iinfo(np.int32).max:
         raise ValueError(
-            f"a batch of {len(data)} rows × {step} bytes passes 2 GiB; lower spark.sql.execution.arrow.maxRecordsPerBatch"
+            f"a batch of {rows} rows and {offsets[-1]} bytes passes 2 GiB; lower spark.sql.execution.arrow.maxRecordsPerBatch"
         )
-    return pa.Array.from_buffers(pa.binary(), len(data), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)])
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)])
 
 
 def _matrix(rows: pa.Array) -> NDArray[np.float32]:

@@ -13,7 +13,10 @@ from equipoise.tables.vocabulary import UNKNOWN
 
 PRIOR = "array<struct<category:string,weight:double>>"
 RANKED = "array<struct<minus_weight:double,name:string>>"
+CELL_NAMES, CELLS = "array<string>", "array<float>"
 LATEST = "array<struct<event_ts:timestamp,event_id:string,item_id:string,event_type:string,event_date:date,name:string>>"
+LISTS = {"prior": PRIOR, "top": RANKED, "late": RANKED, "latest": LATEST, "cell_categories": CELL_NAMES, "cells": CELLS}
+"""What a user without history has none of."""
 
 
 def sequences(
@@ -23,14 +26,16 @@ def sequences(
     pairs: DataFrame,
     profiles: DataFrame,
     weights: DataFrame,
+    cells: DataFrame,
     cuts: Sequence[date],
     max_items: int,
     parts: Parts,
 ) -> DataFrame:
-    """One row per user × cut of `pairs`: behaviour_text, item_ids, event_types, age_days, prior_categories, prior_weights.
+    """One row per user × cut of `pairs`: behaviour_text, item_ids, event_types, age_days, prior_categories, prior_weights,
+    cell_categories, cells.
 
     pairs: user_id, cut (each cut one of `cuts`). profiles: that of every user at those cuts, since spend words compare users.
-    weights: `decayed_weights` at the cuts with recent_days of one window. names: that of `item_names`.
+    weights: `decayed_weights` at the cuts with recent_days of one window. names: that of `item_names`. cells: `visits.gathered`.
     item_ids: the latest `max_items` events with an item but expose, oldest first, ties by event_id.
     """
     joined = (
@@ -38,7 +43,8 @@ def sequences(
         .join(_interests(weights, pairs, parts), ["user_id", "cut"], "left")
         .join(latest_events(events, names, pairs, cuts, max_items), ["user_id", "cut"], "left")
         .join(rhythm_words(profiles), ["user_id", "cut"], "left")
-        .withColumns({c: _or_empty(c, t) for c, t in (("prior", PRIOR), ("top", RANKED), ("late", RANKED), ("latest", LATEST))})
+        .join(cells, ["user_id", "cut"], "left")
+        .withColumns({column: _or_empty(column, kind) for column, kind in LISTS.items()})
         .withColumn("names", F.transform("latest", lambda e: e["name"]))
     )
     oldest_first = F.reverse("latest")
@@ -51,6 +57,8 @@ def sequences(
         F.transform(oldest_first, lambda e: F.datediff("cut", e["event_date"])).alias("age_days"),
         F.transform("prior", lambda p: p["category"]).alias("prior_categories"),
         F.transform("prior", lambda p: p["weight"]).alias("prior_weights"),
+        "cell_categories",
+        "cells",
     )
 
 

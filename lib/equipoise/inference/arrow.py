@@ -1,6 +1,6 @@
 """Between Arrow columns and numpy matrices.
 
-Notation: n rows, d entries of a vector, C categories, F explicit features.
+Notation: n rows, d entries of a vector, C categories, K values of a cell, F explicit features.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from equipoise.errors import ContractError
+from equipoise.tables.packing import CELL_VALUES
 
 
 def as_lists(values: NDArray[np.float32] | NDArray[np.float64]) -> pa.ListArray:
@@ -44,6 +45,28 @@ def prior_matrix(names: pa.ListArray, weights: pa.ListArray, categories: Sequenc
     known = found >= 0
     np.add.at(matrix, (rows[known], found[known]), values[known])
     return matrix.astype(np.float32)
+
+
+def cell_tensor(names: pa.ListArray, values: pa.ListArray, categories: Sequence[str]) -> NDArray[np.float32]:
+    """(n, C, K): CELL_VALUES per row and category; 0 where the row does not name it. Names outside `categories` have no place.
+
+    Raises:
+        ContractError: when a row has not K values per name, or one that is null or not finite.
+    """
+    counts, width = _sizes(names), len(CELL_VALUES)
+    flat = np.asarray(values.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    unequal = np.flatnonzero(counts * width != _sizes(values))
+    if len(unequal) or not np.isfinite(flat).all():
+        what = f"{len(unequal)} rows without {width} values per category" if len(unequal) else "values that are not finite"
+        raise ContractError(
+            f"cells: {what}; expected {', '.join(CELL_VALUES)} of each of cell_categories; rebuild feature.sequences"
+        )
+    places = pc.index_in(names.flatten(), value_set=pa.array(list(categories), pa.string()))
+    found = places.fill_null(-1).to_numpy(zero_copy_only=False)
+    rows, known = np.repeat(np.arange(len(counts)), counts), found >= 0
+    out = np.zeros((len(counts), len(categories), width), dtype=np.float32)
+    out[rows[known], found[known]] = flat.reshape(-1, width)[known]
+    return out
 
 
 def feature_matrix(features: pa.ListArray, names: Sequence[str]) -> NDArray[np.float32]:

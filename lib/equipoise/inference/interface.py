@@ -14,24 +14,29 @@ from numpy.typing import NDArray
 
 Device = Literal["cpu", "cuda"]
 Switch = Literal["auto", "on", "off"]
+Trends = tuple[tuple[float, ...], ...]
 
 FEATURES_IN = pa.schema(
     [
         pa.field("behaviour_text", pa.string()),
         pa.field("prior_categories", pa.list_(pa.string())),
         pa.field("prior_weights", pa.list_(pa.float64())),
+        pa.field("cell_categories", pa.list_(pa.string())),
+        pa.field("cells", pa.list_(pa.float32())),
         pa.field("features", pa.list_(pa.float64())),
     ]
 )
-"""One user: the behaviour as text, decayed weight per category, and the explicit features in the model's order, raw units.
+"""One user: the behaviour as text, decayed weight per category, CELL_VALUES of each visited category (flat), and the explicit
+features in the model's order, raw units.
 
-Null or empty text, null or empty prior: nothing known, and still a defined answer. Other columns of a batch are not looked at.
+Null or empty text, prior or cells: nothing known, and still a defined answer. Other columns of a batch are not looked at.
 """
 
 PREDICTION = pa.schema(
     [
         pa.field("vector", pa.list_(pa.float32())),
         pa.field("category_probabilities", pa.list_(pa.float64())),
+        pa.field("visit_probabilities", pa.list_(pa.float64())),
         pa.field("p_o", pa.float64()),
         pa.field("p_interest", pa.float64()),
         pa.field("p_buy", pa.float64()),
@@ -41,7 +46,8 @@ PREDICTION = pa.schema(
 """The answer for one user, in the order of the rows given.
 
 vector: unit length. category_probabilities: in the order of `categories`, sum 1 ± 1e-9, given that the next window is not
-empty. p_o + p_interest + p_buy = 1 ± 1e-9. expected_spend: money in the next window, null where the source has no amounts.
+empty. visit_probabilities: of any event in the category in the next window, each by itself. p_o + p_interest + p_buy = 1 ± 1e-9.
+expected_spend: money in the next window, null where the source has no amounts.
 """
 
 
@@ -67,8 +73,9 @@ class BatchPredictor(Protocol):
         threads: int = 1,
         bfloat16: Switch = "auto",
         tokens_per_batch: int = 4096,
+        trends: Trends = (),
     ) -> Self:
-        """The model published at `path`, ready to predict."""
+        """The model published at `path`, ready to predict; `trends`: TREND_VALUES now of each of its categories."""
         ...
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -13,23 +13,30 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from equipoise.errors import ModelError
-from equipoise.inference.arrow import as_lists, feature_matrix, prior_matrix
+from equipoise.errors import ContractError, ModelError
+from equipoise.inference.arrow import as_lists, cell_tensor, feature_matrix, prior_matrix
 from equipoise.inference.batching import distinct, pad, plan_batches
 from equipoise.inference.hardware import check_device, use_bfloat16
-from equipoise.inference.interface import PREDICTION, Device, Switch
+from equipoise.inference.interface import PREDICTION, Device, Switch, Trends
 from equipoise.models.package import LoadedPackage, load_package
+from equipoise.tables.packing import TREND_VALUES
+
+HEAD_ROWS = 512
+"""Users whose pairs with every category are in memory at a time."""
 
 
 class Predictor:
     """A loaded model; what it answers does not depend on which rows are asked together (within 1e-5 in float32)."""
 
-    def __init__(self, package: LoadedPackage, *, device: torch.device, bfloat16: bool, tokens_per_batch: int) -> None:
+    def __init__(
+        self, package: LoadedPackage, *, device: torch.device, bfloat16: bool, tokens_per_batch: int, trends: Trends = ()
+    ) -> None:
         self._package = package
         self._model = package.model.eval()
         self._model.encoder.use_bfloat16 = bfloat16  # the heads stay in float32
         self._device = device
         self._tokens_per_batch = tokens_per_batch
+        self._trends = torch.tensor(trends, dtype=torch.float32, device=device)
 
     @classmethod
     def load(
@@ -40,6 +47,7 @@ class Predictor:
         threads: int = 1,
         bfloat16: Switch = "auto",
         tokens_per_batch: int = 4096,
+        trends: Trends = (),
     ) -> Self:
         """The model published at `path`. Sets the number of torch threads of this process.
 
@@ -49,7 +57,9 @@ class Predictor:
         torch.set_num_threads(threads)
         place = check_device(device)
         package = load_package(path, device=device)
-        return cls(package, device=place, bfloat16=use_bfloat16(bfloat16, device), tokens_per_batch=tokens_per_batch)
+        return cls(
+            package, device=place, bfloat16=use_bfloat16(bfloat16, device), tokens_per_batch=tokens_per_batch, trends=trends
+        )
 
     @property
     def model_id(self) -> str:
@@ -63,18 +73,27 @@ class Predictor:
         """FEATURES_IN rows → PREDICTION rows, in the same order; distinct behaviour texts go through the encoder once.
 
         Raises:
-            ContractError: when a prior or the features of a row do not have the form that FEATURES_IN states.
+            ContractError: when a prior, the cells or the features of a row do not have the form that FEATURES_IN states, or the
+                trends are not one row per category of the model.
         """
         meta = self._package.meta
+        wanted = (len(meta.categories), len(TREND_VALUES))
+        if tuple(self._trends.shape) != wanted:
+            raise ContractError(
+                f"trends of shape {tuple(self._trends.shape)}, expected {wanted}: {', '.join(TREND_VALUES)} of each category; "
+                "load the model with those of feature.category_trends at this as_of"
+            )
         features = feature_matrix(batch.column("features"), meta.feature_names)
         prior = prior_matrix(batch.column("prior_categories"), batch.column("prior_weights"), meta.categories)
         vectors = self.encode(batch.column("behaviour_text").to_pylist(), meta.max_tokens)
-        categories, values = self._heads(vectors, prior, features)
+        cells = cell_tensor(batch.column("cell_categories"), batch.column("cells"), meta.categories)
+        categories, visits, values = self._heads(vectors, prior, cells, features)
         spend = values @ np.asarray(meta.class_mean_spend, dtype=np.float64)
         return pa.RecordBatch.from_arrays(
             [
                 as_lists(vectors),
                 as_lists(categories),
+                as_lists(visits),
                 *(pa.array(values[:, i]) for i in range(values.shape[1])),
                 pa.array(spend) if meta.has_amounts else pa.nulls(len(spend), pa.float64()),
             ],
@@ -107,17 +126,22 @@ class Predictor:
             vectors = self._model.encode(torch.from_numpy(tokens).to(self._device), torch.from_numpy(mask).to(self._device))
             return np.asarray(vectors.float().cpu().numpy())
 
-    def _heads(
-        self, vectors: NDArray[np.float32], prior: NDArray[np.float32], features: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Probabilities of categories (n, C) and of value classes (n, 3)."""
+    def _heads(self, *given: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of categories and probabilities of visits (n, C), and of value classes (n, 3), HEAD_ROWS users at a time."""
+        found: list[list[NDArray[np.float64]]] = [[], [], []]
         with torch.inference_mode():
-            given = [torch.from_numpy(x).to(self._device) for x in (vectors, prior, features)]
-            outputs = self._model.heads(*given)
-            return self._probabilities(outputs.category_logits), self._probabilities(outputs.value_logits)
+            for start in range(0, max(1, len(given[0])), HEAD_ROWS):
+                vectors, prior, cells, features = (torch.from_numpy(x[start : start + HEAD_ROWS]).to(self._device) for x in given)
+                trends = self._trends.expand(len(vectors), -1, -1)
+                outputs = self._model.heads(vectors, prior, cells, trends, features)
+                found[0].append(self._probabilities(outputs.category_logits, softmax=True))
+                found[1].append(self._probabilities(outputs.visit_logits, softmax=False))
+                found[2].append(self._probabilities(outputs.value_logits, softmax=True))
+        shares, visits, values = (np.concatenate(parts) for parts in found)
+        return shares, visits, values
 
-    def _probabilities(self, logits: torch.Tensor) -> NDArray[np.float64]:
-        """Softmax in double precision, so that each row sums to 1 ± 1e-9.
+    def _probabilities(self, logits: torch.Tensor, *, softmax: bool) -> NDArray[np.float64]:
+        """Softmax, or the logistic function, in double precision, so that each row of a softmax sums to 1 ± 1e-9.
 
         Raises:
             ModelError: when a logit is not a number.
@@ -125,4 +149,5 @@ class Predictor:
         if not bool(torch.isfinite(logits).all()):
             bad = int((~torch.isfinite(logits)).any(dim=1).sum())
             raise ModelError(f"model {self.model_id} answers {bad} of {len(logits)} rows with NaN or infinity; train it again")
-        return np.asarray(logits.double().softmax(dim=-1).cpu().numpy(), dtype=np.float64)
+        exact = logits.double()
+        return np.asarray((exact.softmax(dim=-1) if softmax else exact.sigmoid()).cpu().numpy(), dtype=np.float64)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from equipoise.inference.interface import FEATURES_IN
+from equipoise.inference.interface import FEATURES_IN, Trends
 from equipoise.inference.worker import Setup
+from equipoise.tables.packing import TREND_VALUES
 
 PREDICTION_DDL = (
-    "vector ARRAY<FLOAT>, category_probabilities ARRAY<FLOAT>, p_o DOUBLE, p_interest DOUBLE, p_buy DOUBLE, expected_spend DOUBLE"
+    "vector ARRAY<FLOAT>, category_probabilities ARRAY<FLOAT>, visit_probabilities ARRAY<FLOAT>, "
+    "p_o DOUBLE, p_interest DOUBLE, p_buy DOUBLE, expected_spend DOUBLE"
 )
 """PREDICTION as feature.user_vectors stores it: probabilities of categories in single precision."""
 
@@ -24,6 +27,13 @@ def threads_per_worker(spark: SparkSession, workers: int) -> int:
         return max(1, int(spark.conf.get("spark.task.cpus", "1") or 1))
     cores = min(spark.sparkContext.defaultParallelism, os.cpu_count() or 1)
     return max(1, cores // min(workers, cores))
+
+
+def trends_at(trends: DataFrame, as_of: date, categories: Sequence[str]) -> Trends:
+    """TREND_VALUES of feature.category_trends at `as_of`, in the order of a model's categories; 0 for one that nobody visited."""
+    rows = trends.filter(F.col("cut") == F.lit(as_of)).select("category", *TREND_VALUES).collect()
+    found = {r["category"]: tuple(float(r[name]) for name in TREND_VALUES) for r in rows}
+    return tuple(found.get(c, (0.0,) * len(TREND_VALUES)) for c in categories)
 
 
 def score_users(users: DataFrame, setup: Setup, *, expected: int | None = None) -> DataFrame:

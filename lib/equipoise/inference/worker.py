@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from equipoise.errors import ModelError
 from equipoise.inference.arrow import as_lists
-from equipoise.inference.interface import PREDICTION, BatchPredictor, Device, Switch
+from equipoise.inference.interface import PREDICTION, BatchPredictor, Device, Switch, Trends
 from equipoise.inference.progress import Progress
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How a worker runs the model: where it lies, on what, with how many threads, and how much at a time."""
+    """How a worker runs the model: where it lies, on what, with how many threads, how much at a time; and the trends of now."""
 
     model_path: str
     device: Device = "cpu"
@@ -27,6 +27,7 @@ class Setup:
     workers: int = 2
     tokens_per_batch: int = 4096
     buffer_rows: int = 4096
+    trends: Trends = ()
 
 
 _LOADED: dict[tuple[Setup, str], BatchPredictor] = {}
@@ -56,6 +57,7 @@ def predictor(setup: Setup) -> BatchPredictor:
             threads=setup.threads,
             bfloat16=setup.bfloat16,
             tokens_per_batch=setup.tokens_per_batch,
+            trends=setup.trends,
         )
     return _LOADED[key]
 
@@ -65,8 +67,9 @@ def predictions(batches: Iterable[pa.RecordBatch], setup: Setup, key: str, progr
     for batch in in_buffers(batches, setup.buffer_rows):
         answer = predictor(setup).predict(batch)
         columns = [batch.column(key), *(answer.column(name) for name in PREDICTION.names)]
-        place = 1 + PREDICTION.get_field_index("category_probabilities")
-        columns[place] = columns[place].cast(pa.list_(pa.float32()))
+        for name in ("category_probabilities", "visit_probabilities"):
+            place = 1 + PREDICTION.get_field_index(name)
+            columns[place] = columns[place].cast(pa.list_(pa.float32()))
         progress.add(batch.num_rows)
         yield pa.RecordBatch.from_arrays(columns, names=[key, *PREDICTION.names])
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
 
-FACTS = ("predicted_share", "modelled", "observed_share", "evidence", "seen")
+FACTS = ("predicted_share", "visit_probability", "modelled", "observed_share", "evidence", "seen")
 """What is known of a user × category, each 0 where its source says nothing."""
 
 
@@ -29,7 +29,7 @@ def user_interests(
     predicted share, so that what exploration draws from can be looked up. Ties fall by category name.
 
     Args:
-        predictions: user_id, category_probabilities (softmax, in the order of `categories`).
+        predictions: user_id, category_probabilities (softmax) and visit_probabilities, in the order of `categories`.
         observed: user_id, category, evidence, observed_share (see `observed_shares`).
         seen: user_id, category of what each user knows (see `seen_categories`).
         evidence_half: decayed weight at which own behaviour and model count alike.
@@ -47,6 +47,7 @@ def user_interests(
         F.row_number().over(order).alias("rank"),
         "observed_share",
         "predicted_share",
+        F.when(F.col("modelled") > 0, F.col("visit_probability")).alias("visit_probability"),
         (F.col("predicted_rank") == 1).alias("is_predicted_top"),
         "target_share",
         "evidence",
@@ -66,10 +67,16 @@ def _trust(evidence_half: float) -> Column:
 def _facts(predictions: DataFrame, observed: DataFrame, seen: DataFrame, categories: Sequence[str]) -> DataFrame:
     """user_id, category and FACTS; one row per user of `predictions` × category that any of the three frames names."""
     names = F.array(*[F.lit(c) for c in categories])
-    pairs = F.explode(F.arrays_zip(names.alias("category"), F.col("category_probabilities").alias("share")))
-    modelled = predictions.select("user_id", pairs.alias("pair")).select("user_id", "pair.category", "pair.share")
+    columns = {"share": "category_probabilities", "visit": "visit_probabilities"}
+    pairs = F.explode(F.arrays_zip(names.alias("category"), *[F.col(c).alias(name) for name, c in columns.items()]))
+    modelled = predictions.select("user_id", pairs.alias("pair")).select("user_id", "pair.*")
     parts = (
-        _part(modelled, predicted_share=F.col("share").cast("double"), modelled=F.lit(1.0)),
+        _part(
+            modelled,
+            predicted_share=F.col("share").cast("double"),
+            visit_probability=F.col("visit").cast("double"),
+            modelled=F.lit(1.0),
+        ),
         _part(observed, observed_share=F.col("observed_share"), evidence=F.col("evidence")),
         _part(seen, seen=F.lit(1.0)),
     )
@@ -100,9 +107,12 @@ def _reason() -> Column:
         _percent("observed_share"),
         F.concat(F.lit(" (weight "), _number("evidence"), F.lit(" of "), _number("total"), F.lit(")")),
     )
-    model = F.when(F.col("modelled") > 0, F.concat(F.lit("model expects "), _percent("predicted_share"))).otherwise(
-        F.lit("the model does not know this category")
-    )
+    model = F.when(
+        F.col("modelled") > 0,
+        F.concat(
+            F.lit("model expects "), _percent("predicted_share"), F.lit(" and a visit with "), _percent("visit_probability")
+        ),
+    ).otherwise(F.lit("the model does not know this category"))
     trust = F.concat(F.lit("own behaviour counts "), _percent("trust"))
     known = F.when(F.col("seen") > 0, F.lit("known to the user")).otherwise(
         F.lit(f"unseen: no {', '.join(KNOWING_EVENT_TYPES[:-1])} or {KNOWING_EVENT_TYPES[-1]} so far")

@@ -19,7 +19,7 @@ class UserModel(Protocol):
     inputs: tuple[str, ...]
     """Columns of a batch that `forward` takes, in order."""
 
-    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, features: Tensor) -> Outputs:
+    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, cells: Tensor, trends: Tensor, features: Tensor) -> Outputs:
         """Predictions for a batch of users."""
         ...
 
@@ -29,18 +29,18 @@ class UserModel(Protocol):
 
 
 class BehaviourModel(nn.Module):
-    """Text, decayed category weights and explicit features of a user → vector, next categories, value class."""
+    """Text, decayed category weights, pair features and explicit features of a user → vector, next categories, value class."""
 
-    inputs: tuple[str, ...] = ("tokens", "mask", "prior", "features")
+    inputs: tuple[str, ...] = ("tokens", "mask", "prior", "cells", "trends", "features")
 
     def __init__(self, encoder: TextEncoder, heads: Heads) -> None:
         super().__init__()
         self.encoder = encoder
         self.heads = heads
 
-    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, features: Tensor) -> Outputs:
-        """tokens (b, s) int64, mask (b, s), prior (b, C) raw decayed weights, features (b, F) raw units."""
-        outputs: Outputs = self.heads(self.encode(tokens, mask), prior, features)
+    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, cells: Tensor, trends: Tensor, features: Tensor) -> Outputs:
+        """tokens (b, s) int64, mask (b, s), the others as `Heads.forward` takes them."""
+        outputs: Outputs = self.heads(self.encode(tokens, mask), prior, cells, trends, features)
         return outputs
 
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What is read off a user's vector: next window's categories and value class.
 
-Letters: b users, d vector, C categories, F explicit features, r rank of the profile sketch.
+Letters: b users, d vector, C categories, K values of a cell, T of a trend, F explicit features.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from equipoise.models.pairs import PairNet
+
 VALUE_CLASSES = 3
-SKETCH_RANK = 32
 VALUE_HIDDEN = 64
 VALUE_DROPOUT = 0.1
 VECTOR_GAIN = 0.25
@@ -22,10 +23,12 @@ one pass of training; of the gains tried on Complete Journey's validation cut (0
 
 
 class Outputs(NamedTuple):
-    """vector (b, d) of length 1; category_logits (b, C), softmax gives shares; value_logits (b, 3) for O, interest, buy."""
+    """vector (b, d) of length 1; category_logits (b, C), softmax gives shares; visit_logits (b, C), sigmoid gives the probability
+    of an event in the category; value_logits (b, 3) for O, interest, buy."""
 
     vector: Tensor
     category_logits: Tensor
+    visit_logits: Tensor
     value_logits: Tensor
 
 
@@ -35,25 +38,16 @@ def signed_log1p(x: Tensor) -> Tensor:
 
 
 class CategoryHead(nn.Module):
-    """Next window's category shares: smoothed log prior + W·h.
+    """Next window's category shares, and the probability of a visit to each: what counting says + what the vector adds.
 
-    prior_c = (w_c + a·population_c) / Σ, raised to `sharpening`: exponential moving average with a Dirichlet prior. h is the
-    vector, the standardised features, and a sketch (rank r) of the log ratio prior ÷ population. W starts at 0, so an untrained
-    head *is* that baseline; a and the exponent are trainable too, from the settings' values.
+    shares: prior_c = (w_c + a·population_c) / Σ, raised to `sharpening` (exponential moving average with a Dirichlet prior); its
+    log + the pair network's first number + W·h. visits: the pair network's second + V·h. h is the vector and the standardised
+    features; W and V start at 0, so that before the first step the head says what `fit_pairs` found, and before that the prior.
     """
 
     population: Tensor
 
-    def __init__(
-        self,
-        width: int,
-        features: int,
-        population: Sequence[float],
-        *,
-        dirichlet: float,
-        sharpening: float,
-        rank: int = SKETCH_RANK,
-    ) -> None:
+    def __init__(self, width: int, features: int, population: Sequence[float], *, dirichlet: float, sharpening: float) -> None:
         super().__init__()
         shares = torch.tensor(population, dtype=torch.float64)
         if not bool((shares > 0).all()):
@@ -61,8 +55,8 @@ class CategoryHead(nn.Module):
         self.register_buffer("population", (shares / shares.sum()).float())
         self.log_dirichlet = nn.Parameter(torch.tensor(math.log(dirichlet)))
         self.sharpening = nn.Parameter(torch.tensor(float(sharpening)))
-        self.sketch = nn.Linear(len(shares), rank, bias=False)
-        self.out = nn.Linear(width + features + rank, len(shares))
+        self.pairs = PairNet(len(shares), features)
+        self.out = nn.Linear(width + features, 2 * len(shares))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -71,13 +65,22 @@ class CategoryHead(nn.Module):
         smoothed = weights + self.log_dirichlet.exp() * self.population
         return smoothed.log() - smoothed.sum(dim=-1, keepdim=True).log()
 
-    def forward(self, vector: Tensor, weights: Tensor, standardised: Tensor) -> Tensor:
-        log_shares = self.log_shares(weights)
-        log_prior = (self.sharpening * log_shares).log_softmax(dim=-1)
-        sketch = nn.functional.gelu(self.sketch(log_shares - self.population.log()))  # (b, r)
-        hidden = torch.cat([vector, standardised, sketch], dim=-1)
-        added: Tensor = self.out(hidden)
-        return log_prior + added
+    def counted(self, weights: Tensor, cells: Tensor, trends: Tensor, standardised: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of shares and of visits, (b, C) each, without the vector."""
+        share, visit = self.pairs(cells, trends, standardised).unbind(dim=-1)
+        return (self.sharpening * self.log_shares(weights)).log_softmax(dim=-1) + share, visit
+
+    def forward(
+        self, vector: Tensor, weights: Tensor, cells: Tensor, trends: Tensor, standardised: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        share, visit = self.counted(weights, cells, trends, standardised)
+        added = self.out(torch.cat([vector, standardised], dim=-1)).unflatten(-1, (2, -1))
+        return share + added[:, 0], visit + added[:, 1]
+
+    def hold(self) -> None:
+        """Ends the training of all but what reads the vector."""
+        self.requires_grad_(False)
+        self.out.requires_grad_(True)
 
 
 class ValueHead(nn.Module):
@@ -113,22 +116,26 @@ class Heads(nn.Module):
         *,
         dirichlet: float,
         sharpening: float,
-        rank: int = SKETCH_RANK,
         hidden: int = VALUE_HIDDEN,
     ) -> None:
         super().__init__()
         self.gain = VECTOR_GAIN * math.sqrt(width)
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_std", torch.ones(features))
-        self.category = CategoryHead(width, features, population, dirichlet=dirichlet, sharpening=sharpening, rank=rank)
+        self.category = CategoryHead(width, features, population, dirichlet=dirichlet, sharpening=sharpening)
         self.value = ValueHead(width, features, hidden)
 
-    def forward(self, vector: Tensor, prior: Tensor, features: Tensor) -> Outputs:
-        """vector (b, d) of length 1, prior (b, C) raw decayed weights, features (b, F) raw units."""
+    def standardised(self, features: Tensor) -> Tensor:
+        """Explicit features (b, F) in raw units → on one scale."""
+        return (signed_log1p(features.float()) - self.feature_mean) / self.feature_std
+
+    def forward(self, vector: Tensor, prior: Tensor, cells: Tensor, trends: Tensor, features: Tensor) -> Outputs:
+        """vector (b, d) of length 1, prior (b, C) decayed weights, cells (b, C, K), trends (b, C, T), features (b, F); raw."""
         with torch.autocast(vector.device.type, enabled=False):
-            standardised = (signed_log1p(features.float()) - self.feature_mean) / self.feature_std
+            standardised = self.standardised(features)
             scaled = vector.float() * self.gain
-            return Outputs(vector, self.category(scaled, prior.float(), standardised), self.value(scaled, standardised))
+            shares, visits = self.category(scaled, prior.float(), cells.float(), trends.float(), standardised)
+            return Outputs(vector, shares, visits, self.value(scaled, standardised))
 
 
 def heads_from_state(state: dict[str, Tensor]) -> Heads:
@@ -137,16 +144,13 @@ def heads_from_state(state: dict[str, Tensor]) -> Heads:
     Raises:
         KeyError, RuntimeError: when it is not the state of `Heads`.
     """
-    out, sketch = state["category.out.weight"], state["category.sketch.weight"]
     features = len(state["feature_mean"])
-    width = out.shape[1] - features - sketch.shape[0]
     heads = Heads(
-        width,
+        state["category.out.weight"].shape[1] - features,
         features,
         state["category.population"].tolist(),
         dirichlet=1.0,
         sharpening=1.0,
-        rank=sketch.shape[0],
         hidden=state["value.out.weight"].shape[1],
     )
     heads.load_state_dict(state)

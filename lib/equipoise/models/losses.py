@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from equipoise.models.heads import Outputs
+
 
 class LossSums(NamedTuple):
     """Sums over a batch: cross-entropies and label entropies in nats, and the rows each is over."""
@@ -14,28 +16,43 @@ class LossSums(NamedTuple):
     category: Tensor
     category_entropy: Tensor
     category_rows: Tensor
+    visit: Tensor
     value: Tensor
     value_rows: Tensor
 
 
-def loss_sums(category_logits: Tensor, value_logits: Tensor, label_counts: Tensor, label_value: Tensor) -> LossSums:
-    """category_logits, label_counts (b, C); value_logits (b, 3); label_value (b,) int64.
+def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> LossSums:
+    """label_counts (b, C) events in the label window; label_value (b,) int64.
 
     Category: cross-entropy of the shares in the label window; a user whose window is empty has none and does not count.
-    Value: cross-entropy of the class.
+    Visit: log loss of whether there is an event in a category, summed over the categories. Value: cross-entropy of the class.
     """
     events = label_counts.sum(dim=-1, keepdim=True)
     known = (events > 0).squeeze(-1)
     shares = label_counts / events.clamp(min=1e-12)
-    category = -(shares * category_logits.log_softmax(dim=-1)).sum(dim=-1)
+    category = share_loss(outputs.category_logits, label_counts)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
-    value = nn.functional.cross_entropy(value_logits, label_value, reduction="sum")
+    visit = visit_loss(outputs.visit_logits, label_counts).sum()
+    value = nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="sum")
     rows = torch.tensor(float(len(label_value)), device=value.device)
-    return LossSums(category[known].sum(), entropy[known].sum(), known.sum().to(value.dtype), value, rows)
+    return LossSums(category[known].sum(), entropy[known].sum(), known.sum().to(value.dtype), visit, value, rows)
 
 
-def combined(sums: LossSums, category_weight: float, value_weight: float) -> Tensor:
+def share_loss(category_logits: Tensor, label_counts: Tensor) -> Tensor:
+    """(b,) cross-entropy in nats of the shares in the label window; 0 where it is empty."""
+    shares = label_counts / label_counts.sum(dim=-1, keepdim=True).clamp(min=1e-12)
+    return -(shares * category_logits.log_softmax(dim=-1)).sum(dim=-1)
+
+
+def visit_loss(visit_logits: Tensor, label_counts: Tensor) -> Tensor:
+    """(b,) log loss in nats of an event in each category, summed over the categories."""
+    label = (label_counts > 0).to(visit_logits.dtype)
+    return nn.functional.binary_cross_entropy_with_logits(visit_logits, label, reduction="none").sum(dim=-1)
+
+
+def combined(sums: LossSums, category_weight: float, visit_weight: float, value_weight: float) -> Tensor:
     """Weighted sum of the mean losses, in nats; a part without rows adds 0."""
+    visit = sums.visit / sums.value_rows.clamp(min=1.0)
     category = sums.category / sums.category_rows.clamp(min=1.0)
     value = sums.value / sums.value_rows.clamp(min=1.0)
-    return category_weight * category + value_weight * value
+    return category_weight * category + visit_weight * visit + value_weight * value

@@ -1,6 +1,6 @@
 """Settings: frozen, checked together, every problem shown at once."""
 
 from equipoise.settings.load import Invocation, help_text, parse_command_line
-from equipoise.settings.model import Settings, resolve
+from equipoise.settings.model import Settings, chosen, resolve
 
-__all__ = ["Invocation", "Settings", "help_text", "parse_command_line", "resolve"]
+__all__ = ["Invocation", "Settings", "chosen", "help_text", "parse_command_line", "resolve"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,12 @@ class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def chosen(section: Section, into: Any) -> dict[str, Any]:
+    """The settings of a section that a dataclass or named tuple has fields for."""
+    names = {f.name for f in fields(into)} if is_dataclass(into) else set(into._fields)
+    return section.model_dump(include=names)
 
 
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "delta"]
@@ -171,12 +178,23 @@ class Training(Section):
     clip_norm: Positive = Field(1.0, description="Gradient norm at which gradients are clipped.")
     batch_size: Count = Field(32, description="Examples per rank and step.")
     epochs: Count = Field(1, description="Passes over the sample.")
-    sample_examples: Count = Field(4096, description="Training examples drawn (seeded) from all cuts; all when there are fewer.")
-    validation_examples: Count = Field(1024, description="Validation examples drawn (seeded).")
+    max_steps: Count = Field(64, description="Steps of fine-tuning at most; the learning rate falls towards the last of them.")
+    pair_steps: Count = Field(
+        1200, description="Steps, of pair_batch examples, that fit the pair network before fine-tuning begins."
+    )
+    pair_batch: Count = Field(64, description="Examples per step of the pair network.")
+    pair_learning_rate: Positive = Field(6e-3, description="Peak learning rate of the pair network.")
+    sample_examples: Count = Field(
+        20_000, description="Training examples drawn (seeded) from all cuts; all when there are fewer."
+    )
+    validation_examples: Count = Field(4096, description="Validation examples drawn (seeded).")
     max_seconds: Positive = Field(120.0, description="Wall clock limit: training stops at the next evaluation step.")
-    evaluations_per_epoch: Count = Field(4, description="Validation passes per epoch.")
+    evaluations_per_epoch: Count = Field(2, description="Validation passes per epoch, or per max_steps where that is less.")
     patience: Count = Field(3, description="Validation passes without improvement before training stops.")
     category_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the category loss.")
+    visit_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.1, description="Weight of the log loss of visits, summed over the categories."
+    )
     value_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the value loss.")
     files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
     training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.errors import StreamError
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
 
 Arrays = dict[str, NDArray[np.generic]]
 Batch = dict[str, torch.Tensor]
 
 USER_BYTES = 16
-LEARNER_COLUMNS = ("tokens", "length", "prior", "features", "label_counts", "label_value", "label_spend")
+LEARNER_COLUMNS = ("tokens", "length", "prior", "cells", "trends", "features", "label_counts", "label_value", "label_spend")
 IDENTITY_COLUMNS = ("user_id", "cut_day")
 _SCALARS: dict[str, type[np.generic]] = {
     "length": np.int64,
@@ -39,6 +40,7 @@ class Widths:
             "tokens": (np.dtype("<i4"), self.tokens),
             "prior": (np.dtype("<f4"), self.categories),
             "label_counts": (np.dtype("<f4"), self.categories),
+            "trends": (np.dtype("<f4"), self.categories * len(TREND_VALUES)),
             "features": (np.dtype("<f4"), self.features),
             "user_id": (np.dtype("u1"), USER_BYTES),
         }
@@ -48,7 +50,8 @@ class Widths:
 def unpack(raw: Mapping[str, NDArray[np.generic]], widths: Widths) -> Arrays:
     """One row group as read → arrays with one row per example; packed columns become (rows, width).
 
-    Binary columns must arrive as object arrays of bytes: numpy's own bytes type cuts trailing zero bytes, that is small numbers.
+    cells, a different number per row, stay bytes until `to_batch`. Binary columns must arrive as object arrays
+    of bytes: numpy's own bytes type cuts trailing zero bytes, that is small numbers.
 
     Raises:
         StreamError: a null, another type, another length of bytes, or columns of unequal length.
@@ -62,6 +65,8 @@ def unpack(raw: Mapping[str, NDArray[np.generic]], widths: Widths) -> Arrays:
 
 def _unpack_one(name: str, values: NDArray[np.generic], widths: Widths) -> NDArray[np.generic]:
     packed = widths.packed(name)
+    if name == "cells":
+        return _whole_cells(values)
     if packed is None:
         expected = _SCALARS[name]
         if not np.issubdtype(values.dtype, np.integer if expected is np.int64 else np.floating):
@@ -81,9 +86,44 @@ def _unpack_one(name: str, values: NDArray[np.generic], widths: Widths) -> NDArr
     return np.frombuffer(b"".join(values), dtype=dtype).reshape(len(values), width)
 
 
-def to_batch(arrays: Arrays) -> Batch:
-    """Rows as tensors: tokens (b, s) int64 cut to the longest text, mask (b, s) int64, the others as their column says."""
-    batch = {name: torch.from_numpy(np.array(a)) for name, a in arrays.items() if name not in ("tokens", "length")}
+def _whole_cells(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    step = cell_type().itemsize
+    wrong = {len(v) if isinstance(v, bytes) else type(v).__name__ for v in values if not isinstance(v, bytes) or len(v) % step}
+    if wrong:
+        raise StreamError(
+            f"column cells holds values of {sorted(map(str, wrong))[:3]} bytes, expected whole records of {step}; "
+            "the examples were packed by another version; build them again"
+        )
+    return values
+
+
+def dense_cells(rows: Sequence[bytes], categories: int) -> NDArray[np.float32]:
+    """(b, C, K) values of packed cells, 0 where a user never visited the category.
+
+    Raises:
+        StreamError: when a cell names a place outside the vocabulary.
+    """
+    found = np.frombuffer(b"".join(rows), dtype=cell_type())
+    row = np.repeat(np.arange(len(rows)), [len(r) // cell_type().itemsize for r in rows])
+    place = found["position"]
+    if len(place) and not 0 <= int(place.min()) <= int(place.max()) < categories:
+        raise StreamError(
+            f"cells name places {int(place.min())} to {int(place.max())} of {categories} categories; build the examples again"
+        )
+    out = np.zeros((len(rows), categories, len(CELL_VALUES)), dtype=np.float32)
+    out[row, place] = found["values"]
+    return out
+
+
+def to_batch(arrays: Arrays, widths: Widths) -> Batch:
+    """Rows as tensors: tokens (b, s) int64 cut to the longest text, mask (b, s) int64, cells (b, C, K) and trends (b, C, T)
+    float32, the others as their column says."""
+    plain = (name for name in arrays if name not in ("tokens", "length", "cells", "trends"))
+    batch = {name: torch.from_numpy(np.array(arrays[name])) for name in plain}
+    if "cells" in arrays:
+        batch["cells"] = torch.from_numpy(dense_cells(list(arrays["cells"]), widths.categories))
+    if "trends" in arrays:
+        batch["trends"] = torch.from_numpy(np.array(arrays["trends"])).view(-1, widths.categories, len(TREND_VALUES))
     if "tokens" in arrays and "length" in arrays:
         length = arrays["length"].astype(np.int64)
         longest = max(1, int(length.max()))

@@ -35,7 +35,8 @@ class ExampleStream:
     it every row comes, the last batch being short. Either way the iteration ends only after the rows that were read equal the
     rows in the Parquet footers.
 
-    A batch: tokens (b, s) int64, mask (b, s) int64, prior (b, C), features (b, F), label_counts (b, C) float32,
+    A batch: tokens (b, s) int64, mask (b, s) int64, prior (b, C), cells (b, C, K), trends (b, C, T), features (b, F),
+    label_counts (b, C) float32,
     label_value (b,) int64, label_spend (b,) float64; user_id (b, 16) uint8 and cut_day (b,) int64 when asked for.
 
     Use it in a `with`, which ends thread and reader. `skip_batches` leaves out the first batches of the epoch: that is resume.
@@ -113,7 +114,7 @@ class ExampleStream:
         size = self.plan.batch_size
         for place, start in enumerate(range(0, stop, size), start=made):
             if place >= self._skip and (self._limit is None or place < self._limit):
-                yield to_batch(_cut(block, start, min(start + size, stop)))
+                yield to_batch(_cut(block, start, min(start + size, stop)), self._widths)
 
     def _groups(self) -> Iterator[Arrays]:
         """The rank's row groups as read; ends with the row check."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from equipoise.tables.packing import CELL_VALUES
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -92,6 +93,12 @@ SEQUENCES = Table(
         Column("age_days", "ARRAY<INT>", "Days before as_of of each entry of item_ids."),
         Column("prior_categories", "ARRAY<STRING>", "Categories of the user's decayed history, sorted."),
         Column("prior_weights", "ARRAY<DOUBLE>", "Decayed weight at as_of of each entry of prior_categories."),
+        Column(
+            "cell_categories",
+            "ARRAY<STRING>",
+            "Categories visited before as_of (a day with an event of the knowing types), sorted.",
+        ),
+        Column("cells", "ARRAY<FLOAT>", f"For each entry of cell_categories in turn: {', '.join(CELL_VALUES)}."),
     ),
 )
 
@@ -111,6 +118,12 @@ def _examples(name: str, which: str) -> Table:
             Column("tokens", "BINARY", "Token ids of the behaviour text: max_tokens little-endian int32, padded."),
             Column("length", "INT", "Tokens before the padding."),
             Column("prior", "BINARY", "Decayed weight per category, float32, in the category vocabulary's order."),
+            Column(
+                "cells",
+                "BINARY",
+                "One record per visited category: its place, int32, and the values of feature.sequences.cells, float32.",
+            ),
+            Column("trends", "BINARY", "The values of feature.category_trends at the cut per category, float32."),
             Column("features", "BINARY", "The 12 explicit features, float32, raw units."),
             Column("label_counts", "BINARY", "Events per category in the label window, float32; all 0 when it is empty."),
             Column("label_value", "INT", "0 O, 1 interest, 2 buy."),
@@ -135,6 +148,21 @@ EXAMPLE_SPEC = Table(
     ),
 )
 
+CATEGORY_TRENDS = Table(
+    "feature",
+    "category_trends",
+    "cut × category",
+    "What each category is at as_of and at every earlier cut that gives examples: how many visit it, and who is new to it.",
+    key=("cut", "category"),
+    columns=(
+        Column("cut", "DATE", "Nothing of this day or later counts; the last cut is as_of."),
+        Column("category", "STRING", "The category."),
+        Column("visitors_share", "DOUBLE", "Share of the users known before the cut who visited it in the last window; 0 to 1."),
+        Column("visitors_share_before", "DOUBLE", "The same in the window before that."),
+        Column("entry_rate", "DOUBLE", "Share of the users new to it who first visited it in the last window; 0 to 1."),
+    ),
+)
+
 USER_VECTORS = Table(
     "feature",
     "user_vectors",
@@ -151,6 +179,11 @@ USER_VECTORS = Table(
             "category_probabilities",
             "ARRAY<FLOAT>",
             "Softmax over the model's category list, given a non-empty window; sums to 1.",
+        ),
+        Column(
+            "visit_probabilities",
+            "ARRAY<FLOAT>",
+            "Probability of at least one event of the knowing types in the next window, per category of the model's list.",
         ),
         Column("p_o", "DOUBLE", "Probability of nothing in the next window."),
         Column("p_interest", "DOUBLE", "Probability of class interest."),
@@ -181,6 +214,7 @@ FEATURE = (
     EXAMPLES,
     EXAMPLES_VALIDATION,
     EXAMPLE_SPEC,
+    CATEGORY_TRENDS,
     USER_VECTORS,
     ITEM_VECTORS,
 )

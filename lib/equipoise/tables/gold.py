@@ -34,6 +34,12 @@ USER_INTERESTS = Table(
         Column(
             "predicted_share", "DOUBLE", "Softmax probability of the category in the next window, given that it is not empty."
         ),
+        Column(
+            "visit_probability",
+            "DOUBLE",
+            "Probability that the user does anything in the category (an event of the knowing types) in the next window.",
+            "the model does not know the category",
+        ),
         Column("is_predicted_top", "BOOLEAN", "True for the user's most probable category."),
         Column("target_share", "DOUBLE", "Share that recommendations aim at; sums to 1 over the user's rows."),
         Column("evidence", "DOUBLE", "Decayed weight behind observed_share."),

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
+from safetensors.torch import load_file
 
 from equipoise.errors import ModelError
-from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics
+from equipoise.models.fit_pairs import start_counted
+from equipoise.models.statistics import start_heads
 from equipoise.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from equipoise.stream import ExampleStream, Widths
 
 VALIDATION_BATCH = 64
-STATISTICS_BATCH = 1024
-STATISTICS_COLUMNS = ("features", "label_value", "label_spend")
-PRIOR_COLUMNS = ("prior", "label_counts")
 _FAILURE = "failed-rank-"
 
 
@@ -70,7 +69,6 @@ def _train(recipe: Recipe) -> dict[str, Any]:
     """Joins the other ranks, trains, and on the leading rank writes the package."""
     from equipoise.inference.hardware import use_bfloat16
     from equipoise.models import build
-    from equipoise.models.statistics import start_heads
     from equipoise.training.checkpoint import Checkpoints
     from equipoise.training.loop import Training
     from equipoise.training.ranks import joined
@@ -81,16 +79,17 @@ def _train(recipe: Recipe) -> dict[str, Any]:
         tracker = Tracker(recipe.logs) if ranks.leads else None
         model = build(
             recipe.encoder_path,
-            features=len(recipe.statistics.feature_mean),
+            features=len(recipe.start.statistics.feature_mean),
             population=recipe.population,
-            dirichlet=recipe.dirichlet,
-            sharpening=recipe.sharpening,
+            dirichlet=recipe.start.prior.dirichlet,
+            sharpening=recipe.start.prior.sharpening,
             lora_rank=recipe.lora_rank,
             lora_alpha=recipe.lora_alpha,
             lora_dropout=recipe.lora_dropout,
             seed=recipe.options.seed,
         )
-        start_heads(model.heads, recipe.statistics)
+        start_heads(model.heads, recipe.start.statistics)
+        start_counted(model.heads, load_file(recipe.start.counted))
         model.encoder.use_bfloat16 = ranks.agree(use_bfloat16(recipe.bfloat16, recipe.device))
         streams = _Streams(recipe, ranks.rank, ranks.world_size)
         trained = Training(
@@ -103,7 +102,8 @@ def _train(recipe: Recipe) -> dict[str, Any]:
             tracker=tracker,
             checkpoints=Checkpoints(recipe.checkpoints, recipe.identity(ranks.world_size)),
         ).run()
-        metrics = trained.metrics | {"prior_dirichlet": recipe.dirichlet, "prior_sharpening": recipe.sharpening}
+        metrics = trained.metrics | recipe.start.figures
+        metrics |= {"prior_dirichlet": recipe.start.prior.dirichlet, "prior_sharpening": recipe.start.prior.sharpening}
         if tracker is not None:
             progress = trained.progress
             tracker.say(f"training ended after {progress.seconds:.0f} s: {trained.ended}; best at step {progress.best_step}")
@@ -119,42 +119,11 @@ def threads_per_rank(spark: SparkSession, processes: int, *, cluster_mode: bool)
     return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
-def statistics_of(files: list[str], widths: Widths, seed: int) -> Statistics:
-    """What is fitted on the training examples before the first step; reads no tokens."""
-    with _once(files, widths, seed, STATISTICS_COLUMNS) as stream:
-        return fit_statistics(stream)
-
-
-def prior_of(files: list[str], widths: Widths, seed: int, population: list[float], start: Prior, *, fit: bool) -> Prior:
-    """Where the category head starts: `start`, or with `fit` what suits the training examples best; reads no tokens."""
-    if not fit:
-        return start
-    with _once(files, widths, seed, PRIOR_COLUMNS) as stream:
-        return fit_prior(stream, population, start)
-
-
-def _once(files: list[str], widths: Widths, seed: int, columns: tuple[str, ...]) -> ExampleStream:
-    """Every example once, some columns of it."""
-    from equipoise.stream import ExampleStream
-
-    return ExampleStream(
-        files,
-        rank=0,
-        world_size=1,
-        batch_size=STATISTICS_BATCH,
-        seed=seed,
-        epoch=0,
-        widths=widths,
-        columns=columns,
-        drop_last=False,
-    )
-
-
 def widths_of(recipe: Recipe) -> Widths:
     """Values per row of the packed columns."""
     from equipoise.stream import Widths
 
-    return Widths(recipe.meta.max_tokens, len(recipe.population), len(recipe.statistics.feature_mean))
+    return Widths(recipe.meta.max_tokens, len(recipe.population), len(recipe.start.statistics.feature_mean))
 
 
 class _Streams:
@@ -198,6 +167,7 @@ def _write_package(recipe: Recipe, model: Any, trained: Any, metrics: dict[str, 
     from equipoise.training.checkpoint import put_weights
 
     put_weights(model, trained.weights)
+    start_counted(model.heads, load_file(recipe.start.fresh))
     meta = replace(recipe.meta, metrics=metrics)
     card = model_card(meta, recipe.sample, trained.progress.history, trained.ended)
     shutil.rmtree(recipe.staging, ignore_errors=True)

@@ -21,6 +21,8 @@ from equipoise.training.ranks import Ranks
 from equipoise.training.tracking import Tracker
 from equipoise.training.validation import forward_sums, validate
 
+DONE = "all steps done"
+
 Batches = AbstractContextManager[Iterable[dict[str, Tensor]]]
 
 
@@ -37,11 +39,13 @@ class Options:
     warmup_share: float
     clip_norm: float
     category_weight: float
+    visit_weight: float
     value_weight: float
     evaluations_per_epoch: int
     patience: int
     checkpoint_every: int
     max_seconds: float
+    max_steps: int
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,9 @@ class Training:
         self._open_epoch = train_batches
         self._open_validation = validation_batches
         self._per_epoch = steps_per_epoch
-        self._total = steps_per_epoch * options.epochs
-        self._every = math.ceil(steps_per_epoch / options.evaluations_per_epoch)
+        self._total = min(steps_per_epoch * options.epochs, options.max_steps)
+        self._every = math.ceil(min(steps_per_epoch, options.max_steps) / options.evaluations_per_epoch)
+        self._weights = {f"{name}_weight": getattr(options, f"{name}_weight") for name in ("category", "visit", "value")}
         self._options = options
         self._ranks = ranks
         self._tracker = tracker
@@ -119,15 +124,15 @@ class Training:
         self._began = time.monotonic()
         if not self._resume():
             self._validate()
-        ended = self._ended()
-        for epoch in range(self._progress.step // self._per_epoch, self._options.epochs):
+        ended = self._ended() or (DONE if self._progress.step == self._total else "")
+        for epoch in range(self._progress.step // self._per_epoch, math.ceil(self._total / self._per_epoch)):
             if ended:
                 break
             ended = self._epoch(epoch)
         self._progress.seconds = self._seconds()
         done = self._steps_here * self._options.batch_size * self._ranks.world_size
         speed = done / self._step_seconds if self._step_seconds else 0.0
-        return Trained(self._best, self._progress, ended or "all epochs done", speed)
+        return Trained(self._best, self._progress, ended or DONE, speed)
 
     def _epoch(self, epoch: int) -> str:
         """Trains the rest of an epoch; returns why training ends here, or ''."""
@@ -135,9 +140,10 @@ class Training:
             for batch in batches:  # to the end of the stream, which then checks that no row was lost
                 self._step(batch)
                 late = self._ranks.agree(self._late())
-                if late or self._progress.step % self._every == 0 or self._progress.step % self._per_epoch == 0:
+                done = self._progress.step == self._total and self._total % self._per_epoch != 0  # ends within an epoch
+                if late or done or self._progress.step % self._every == 0 or self._progress.step % self._per_epoch == 0:
                     self._validate()
-                ended = self._ended() or ("out of time" if late else "")
+                ended = self._ended() or ("out of time" if late else "") or (DONE if done else "")
                 if self._progress.step % self._options.checkpoint_every == 0 or ended:
                     self._save()
                 if ended:
@@ -155,7 +161,7 @@ class Training:
         torch.manual_seed(step_seed(options.seed, self._ranks.rank, step))  # dropout then needs no state to resume
         set_rate(self._optimiser, step, self._total, options.warmup_share)
         self._model.train()
-        loss = combined(forward_sums(self._net, self._model, batch, self._ranks), options.category_weight, options.value_weight)
+        loss = combined(forward_sums(self._net, self._model, batch, self._ranks), **self._weights)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for _, p in self._model.trainable()], options.clip_norm)
@@ -176,8 +182,7 @@ class Training:
     def _validate(self) -> None:
         began, progress = time.monotonic(), self._progress
         with self._open_validation() as batches:
-            weights = {"category_weight": self._options.category_weight, "value_weight": self._options.value_weight}
-            metrics = validate(self._model, batches, self._ranks, **weights)
+            metrics = validate(self._model, batches, self._ranks, **self._weights)
         self._pass_seconds = time.monotonic() - began
         better = metrics["loss"] < progress.best_loss
         progress.history.append({"step": float(progress.step), **metrics})

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from equipoise.models import ModelMeta
-from equipoise.models.statistics import Statistics
 from equipoise.training.loop import Options
 from equipoise.training.ranks import Device
 from equipoise.training.sample import Sample
+from equipoise.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class Recipe:
     train_files: list[str]
     validation_files: list[str]
     population: list[float]
-    statistics: Statistics
-    dirichlet: float
-    sharpening: float
+    start: Start
     lora_rank: int
     lora_alpha: float
     lora_dropout: float
@@ -47,6 +45,8 @@ class Recipe:
         said = asdict(self)
         for name in ("train_files", "validation_files"):
             said[name] = [Path(f).name for f in said[name]]
+        for name in ("counted", "fresh", "figures"):
+            del said["start"][name]
         for name in ("staging", "checkpoints", "logs", "threads", "meta"):
             del said[name]
         del said["options"]["max_seconds"]

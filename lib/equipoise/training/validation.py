@@ -14,12 +14,19 @@ from equipoise.training.ranks import Ranks
 
 
 def validate(
-    model: BehaviourModel, batches: Iterable[dict[str, Tensor]], ranks: Ranks, *, category_weight: float, value_weight: float
+    model: BehaviourModel,
+    batches: Iterable[dict[str, Tensor]],
+    ranks: Ranks,
+    *,
+    category_weight: float,
+    visit_weight: float,
+    value_weight: float,
 ) -> dict[str, float]:
     """Mean losses over all ranks' examples, the same numbers on each rank.
 
     loss: weighted sum in nats. category_loss: cross-entropy, nats. category_kl_bits: KL(label shares ‖ prediction), bits.
-    value_loss: log loss, nats. rows, category_rows: examples, and those with a label window that is not empty.
+    visit_loss: log loss of an event in a category, summed over categories, nats. value_loss: log loss, nats.
+    rows, category_rows: examples, and those with a label window that is not empty.
     The ranks meet once, after their shards, so shards may be uneven or empty.
     """
     model.eval()
@@ -30,11 +37,12 @@ def validate(
     sums = dict(zip(LossSums._fields, ranks.sum(total).tolist(), strict=True))
     category = _mean(sums["category"], sums["category_rows"])
     entropy = _mean(sums["category_entropy"], sums["category_rows"])
-    value = _mean(sums["value"], sums["value_rows"])
+    visit, value = (_mean(sums[name], sums["value_rows"]) for name in ("visit", "value"))
     return {
-        "loss": category_weight * category + value_weight * value,
+        "loss": category_weight * category + visit_weight * visit + value_weight * value,
         "category_loss": category,
         "category_kl_bits": (category - entropy) / math.log(2),
+        "visit_loss": visit,
         "value_loss": value,
         "rows": sums["value_rows"],
         "category_rows": sums["category_rows"],
@@ -45,7 +53,7 @@ def forward_sums(net: nn.Module, model: BehaviourModel, batch: dict[str, Tensor]
     """Loss sums of a batch through `net`, which is `model` or wraps it."""
     moved = {name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()}
     outputs = net(*(moved[name] for name in model.inputs))
-    return loss_sums(outputs.category_logits, outputs.value_logits, moved["label_counts"], moved["label_value"])
+    return loss_sums(outputs, moved["label_counts"], moved["label_value"])
 
 
 def _mean(total: float, rows: float) -> float:

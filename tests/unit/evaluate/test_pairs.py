@@ -141,11 +141,3 @@ def test_windows_without_a_visit_fit_nothing() -> None:
     before = made.day < 100
     early = Visits(*(c[before] for c in (made.user, made.category, made.day, made.lines)), USERS, CATEGORIES)
     assert pairs.fitted(early, {cut: pairs.features(early, cut) for cut in (120, 150)}, 14, seed=1) == {}
-
-
-def test_visit_probability_is_a_poisson_process_at_the_decayed_rate() -> None:
-    made = Visits(np.array([0, 0]), np.array([0, 1]), np.array([5, 9]), np.array([2.0, 3.0]), 2, 2)
-    got = categories.visit_probability(np.array([[0.25, 0.75], [0.5, 0.5]]), made, 10, 7)
-    rate = (2 * 0.5 ** (5 / 14) + 3 * 0.5 ** (1 / 14)) * np.log(2) / 14 * 7
-    np.testing.assert_allclose(got[0], 1 - np.exp(-np.array([0.25, 0.75]) * rate))
-    assert got[1].tolist() == [0.0, 0.0], "a user without a visit is expected to bring no lines"

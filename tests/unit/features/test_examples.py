@@ -12,8 +12,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
-from equipoise.features.examples import check_size, draw, examples, packed, vocabulary
+from equipoise.features.examples import check_size, draw, examples, names_of, packed, trends_by_day, vocabulary
+from equipoise.features.pack import Dense
 from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.packing import CELL_VALUES, cell_type
 from tests.small_models import tiny_bert
 from tests.unit.features.world import day, table, user
 
@@ -70,7 +72,10 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         [(*pair, *[float(i + j) for j in range(12)]) for i, pair in enumerate(everybody)],
         f"{PAIRS}, {', '.join(f'{n} DOUBLE' for n in FEATURES)}",
     )
-    texts = spark.createDataFrame([(*pair, "often cheese") for pair in everybody], f"{PAIRS}, behaviour_text STRING")
+    texts = spark.createDataFrame(
+        [(*pair, "often cheese", ["B", "NEW"], [float(k) for k in range(2 * len(CELL_VALUES))]) for pair in everybody],
+        f"{PAIRS}, behaviour_text STRING, cell_categories ARRAY<STRING>, cells ARRAY<FLOAT>",
+    )
     weights = spark.createDataFrame(
         [(u, CUT, "B", 2.0), (u, CUT, "A", 1.0), (u, CUT, "NEW", 5.0), (u, LATER, "A", 9.0), (w, LATER, "B", 7.0)], WEIGHTS
     )
@@ -102,7 +107,13 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         (w, CUT): ([], [], [], [], 0, 0.0),  # no history that counts, nothing in the window
         (u, LATER): ([0], [9.0], [], [], 0, 0.0),
     }
-    frame = packed(rows, encoder_path=str(tiny_bert(tmp_path / "bert")), max_tokens=8, categories=2, files=3)
+    trend = spark.createDataFrame(
+        [(CUT, "B", 0.5, 0.25, 0.125), (CUT, "NEW", 1.0, 1.0, 1.0), (LATER, "A", 0.75, 0.0, 0.0)],
+        "cut DATE, category STRING, visitors_share DOUBLE, visitors_share_before DOUBLE, entry_rate DOUBLE",
+    )
+    dense = Dense(names_of(spec), trends_by_day(trend, spec))
+    assert (dense.categories, dense.width) == (("A", "B"), 2)
+    frame = packed(rows, encoder_path=str(tiny_bert(tmp_path / "bert")), max_tokens=8, dense=dense, files=3)
     done = frame.withColumn("file", F.spark_partition_id()).collect()
     assert [(r["file"], bytes(r["user_id"]).hex()) for r in done if r["cut_day"] == 17_224] == [(0, u), (1, v), (1, w)]
     assert [r["cut_day"] for r in done if r["file"] == 0] == [17_252, 17_224], "sorted by place"
@@ -111,6 +122,10 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
     assert frame.rdd.getNumPartitions() == 3
     row = by_key[u, CUT]
     assert np.frombuffer(row["prior"], "<f4").tolist() == [1.0, 2.0]
+    cell = np.frombuffer(row["cells"], cell_type())
+    assert cell["position"].tolist() == [1] and cell["values"].tolist() == [[float(k) for k in range(len(CELL_VALUES))]]
+    assert np.frombuffer(row["trends"], "<f4").tolist() == [0.0, 0.0, 0.0, 0.5, 0.25, 0.125]
+    assert np.frombuffer(by_key[u, LATER]["trends"], "<f4").tolist() == [0.75, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert np.frombuffer(row["label_counts"], "<f4").tolist() == [0.0, 3.0]
     assert np.frombuffer(row["features"], "<f4").tolist() == [float(j) for j in range(12)]
     assert len(row["tokens"]) == 32 and 0 < row["length"] <= 8
@@ -120,5 +135,5 @@ def test_sizes_that_cannot_be() -> None:
     with pytest.raises(EquipoiseError, match=r"training: 7 examples for 8 files .*; lower training\.files_per_rank"):
         check_size(7, 8, 64, 300, "training")
     check_size(4096, 8, 64, 303, "training")
-    with pytest.raises(EquipoiseError, match=r"raise training\.files_per_rank so that there are at least 28 files"):
+    with pytest.raises(EquipoiseError, match=r"raise training\.files_per_rank so that there are at least 208 files"):
         check_size(1_000_000, 8, 64, 300, "training")

@@ -16,6 +16,7 @@ from equipoise.features.examples import draw, vocabulary
 from equipoise.features.labels import label_windows
 from equipoise.features.sequences import item_names, sequences
 from equipoise.features.text import parts_for
+from equipoise.features.visits import cells, gathered, trends, visits
 from tests.unit.features.test_sequences import recipe
 from tests.unit.features.world import CATALOGUE, Event, day, event, events, item_categories, items, random_events, table, user
 
@@ -27,12 +28,14 @@ KNOWN = ("user_id", "cut")
 def made(spark: SparkSession, log: list[Event], r: Recipe) -> dict[str, dict[Any, dict[str, Any]]]:
     """Everything known at each cut, the labels, the vocabulary and the training sample."""
     done = base(events(spark, log), item_categories(spark), r)
+    seen = visits(done.daily)
     texts = sequences(
         done.past,
         item_names(items(spark), 2),
         pairs=done.profiles.select(*KNOWN),
         profiles=done.profiles,
         weights=done.weights,
+        cells=gathered(cells(seen, done.profiles)),
         cuts=r.all_cuts,
         max_items=5,
         parts=parts_for(64),
@@ -45,6 +48,7 @@ def made(spark: SparkSession, log: list[Event], r: Recipe) -> dict[str, dict[Any
         "profiles": table(done.profiles, *KNOWN),
         "weights": table(done.weights, *KNOWN, "category"),
         "sequences": table(texts, *KNOWN),
+        "trends": table(trends(seen, done.profiles, cuts=r.all_cuts, days=28), "category", "cut"),
         "labels": table(labels, *KNOWN),
         "spec": table(spec, "position"),
         "drawn": table(drawn, *KNOWN),
@@ -93,7 +97,7 @@ def test_nothing_after_a_cut_is_known_at_it(spark: SparkSession, seed: int, boug
     rng = np.random.default_rng(seed)
     for since in (train[-1], validation, AS_OF):
         changed = made(spark, changed_from(log, since, rng), r)
-        for what in ("profiles", "weights", "sequences"):
+        for what in ("profiles", "weights", "sequences", "trends"):
             assert before(changed, what, since) == before(true, what, since), (what, since)
         window_over = since - timedelta(days=28)
         assert before(changed, "labels", window_over) == before(true, "labels", window_over), since

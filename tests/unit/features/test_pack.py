@@ -10,9 +10,16 @@ import pytest
 
 from equipoise.errors import ModelError
 from equipoise.features import pack
+from equipoise.tables.packing import CELL_VALUES, cell_type
 from tests.small_models import tiny_bert
 
 TEXTS = ["often soft drinks, beef; active weekly, high spend", "came once", " ".join(["cheese"] * 40)]
+
+
+K = len(CELL_VALUES)
+FIRST, SECOND = [float(k) for k in range(K)], [k / 4 for k in range(K)]
+TRENDS = np.arange(12, dtype="<f4").tobytes()
+DENSE = pack.Dense(("A", "B", "C", "D"), {17_000: TRENDS, 17_056: TRENDS[::-1]})
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +36,8 @@ def batch() -> pa.RecordBatch:
             "behaviour_text": TEXTS,
             "prior_positions": pa.array([[0, 3], [], [2]], pa.list_(pa.int32())),
             "prior_weights": pa.array([[1.5, 0.25], [], [1e-9]], pa.list_(pa.float64())),
+            "cell_categories": [["D", "NEW", "A"], [], ["B"]],
+            "cells": pa.array([[*FIRST, *[9.0] * K, *SECOND], [], FIRST], pa.list_(pa.float32())),
             "feature_values": pa.array([[float(i + j) for j in range(12)] for i in range(n)], pa.list_(pa.float64())),
             "label_positions": pa.array([[], [1], [0, 1]], pa.list_(pa.int32())),
             "label_events": pa.array([[], [2.0], [0.5, 7.0]], pa.list_(pa.float64())),
@@ -42,7 +51,7 @@ def batch() -> pa.RecordBatch:
 
 def test_every_row_comes_back(folder: Path) -> None:
     tokenizer = pack.load_tokenizer(str(folder))
-    packed = pack.pack_batch(batch(), tokenizer, 16, 4)
+    packed = pack.pack_batch(batch(), tokenizer, 16, DENSE)
     assert packed.schema == pack.PACKED
     rows = packed.to_pylist()
     padded = tokenizer(TEXTS, truncation=True, max_length=16, padding="max_length")
@@ -51,6 +60,10 @@ def test_every_row_comes_back(folder: Path) -> None:
         assert row["length"] == sum(padded["attention_mask"][i])
         assert np.frombuffer(row["features"], "<f4").tolist() == [float(i + j) for j in range(12)]
     assert rows[2]["length"] == 16, "cut off"
+    cells = [np.frombuffer(r["cells"], cell_type()) for r in rows]
+    assert [c["position"].tolist() for c in cells] == [[3, 0], [], [1]], "NEW is in no vocabulary"
+    assert cells[0]["values"].tolist() == [FIRST, SECOND] and cells[2]["values"].tolist() == [FIRST]
+    assert [r["trends"] for r in rows] == [TRENDS, bytes(len(TRENDS)), TRENDS[::-1]]
     assert [np.frombuffer(r["prior"], "<f4").tolist() for r in rows] == [
         [1.5, 0, 0, 0.25],
         [0, 0, 0, 0],
@@ -67,9 +80,15 @@ def test_every_row_comes_back(folder: Path) -> None:
 def test_a_slice_of_a_batch_and_an_empty_one(folder: Path) -> None:
     """Arrow slices share buffers with an offset; Spark sends empty batches."""
     tokenizer = pack.load_tokenizer(str(folder))
-    whole = pack.pack_batch(batch(), tokenizer, 16, 4)
-    assert pack.pack_batch(batch().slice(1, 2), tokenizer, 16, 4).to_pylist() == whole.to_pylist()[1:]
-    assert pack.pack_batch(batch().slice(0, 0), tokenizer, 16, 4).num_rows == 0
+    whole = pack.pack_batch(batch(), tokenizer, 16, DENSE)
+    assert pack.pack_batch(batch().slice(1, 2), tokenizer, 16, DENSE).to_pylist() == whole.to_pylist()[1:]
+    assert pack.pack_batch(batch().slice(0, 0), tokenizer, 16, DENSE).num_rows == 0
+
+
+def test_cells_that_do_not_fit_their_names_are_refused() -> None:
+    names, values = pa.array([["A", "B"]]), pa.array([FIRST], pa.list_(pa.float32()))
+    with pytest.raises(ValueError, match="expected 11 values per entry of cell_categories"):
+        pack.cells_as_bytes(names, values, DENSE.categories)
 
 
 def test_the_pad_of_a_decoder_is_its_end_token() -> None:

@@ -7,6 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 from equipoise.features.build import Recipe, base
 from equipoise.features.sequences import item_names, sequences
 from equipoise.features.text import parts_for
+from equipoise.features.visits import cells, gathered, visits
+from equipoise.tables.packing import CELL_VALUES
 from tests.unit.features.world import ORIGIN, day, event, events, item_categories, items, table
 
 WEIGHTS = {"purchase": 1.0, "view": 0.1}
@@ -74,6 +76,7 @@ def at_cuts(spark: SparkSession, pairs: DataFrame | None = None) -> DataFrame:
         pairs=made.profiles.select("user_id", "cut") if pairs is None else pairs,
         profiles=made.profiles,
         weights=made.weights,
+        cells=gathered(cells(visits(made.daily), made.profiles)),
         cuts=recipe().all_cuts,
         max_items=3,
         parts=parts_for(64),
@@ -89,6 +92,8 @@ def test_hand_table(spark: SparkSession) -> None:
     at_validation, at_as_of, one, seeks = (found[k] for k in [("u", VALIDATION), ("u", AS_OF), ("one", AS_OF), ("seeks", AS_OF)])
     assert at_validation["item_ids"] == ["a1", low[0], high[0]] and at_validation["event_types"] == ["purchase", low[1], high[1]]
     assert at_validation["age_days"] == [1, 1, 1]
+    assert at_validation["cell_categories"] == ["CHEESE", "LAMPS", "SOFT DRINKS"]
+    assert len(at_validation["cells"]) == 3 * len(CELL_VALUES) and seeks["cells"] == seeks["cell_categories"] == []
     assert at_validation["prior_categories"] == ["CHEESE", "LAMPS", "SOFT DRINKS"]
     assert [round(w, 6) for w in at_validation["prior_weights"]] == [1.1, 1.0, 1.0]
     first_of_tied = {"a2": "brie", "b1": "cola lemon"}

@@ -16,7 +16,11 @@ from equipoise.inference.interface import FEATURES_IN, PREDICTION, BatchPredicto
 from equipoise.inference.predictor import Predictor
 from equipoise.models.package import LoadedPackage, load_package
 from equipoise.settings.model import resolve
+from equipoise.tables.packing import CELL_VALUES
 from tests.small_models import CATEGORIES, FEATURE_NAMES, MINILM, WORDS, publish, tiny_bert
+
+TRENDS = tuple((0.1 * k, 0.05 * k, 0.01 * k) for k in range(len(CATEGORIES)))
+"""What each category is at the time of asking."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(path: Path, *, tokens_per_batch: int = 96) -> Predictor:
-    return Predictor.load(path, bfloat16="off", tokens_per_batch=tokens_per_batch)
+    return Predictor.load(path, bfloat16="off", tokens_per_batch=tokens_per_batch, trends=TRENDS)
 
 
 def some_users(n: int, seed: int) -> pa.RecordBatch:
@@ -42,10 +46,15 @@ def some_users(n: int, seed: int) -> pa.RecordBatch:
     texts[-1], texts[-2] = None, ""
     names = [sorted(rng.choice([*CATEGORIES, "NEW"], int(rng.integers(0, 7)), replace=False).tolist()) for _ in range(n)]
     weights = [rng.gamma(1.0, 10.0, len(x)).tolist() for x in names]
-    features = rng.gamma(1.0, 30.0, (n, len(FEATURE_NAMES))).tolist()
-    return pa.RecordBatch.from_pydict(
-        {"behaviour_text": texts, "prior_categories": names, "prior_weights": weights, "features": features}, schema=FEATURES_IN
-    )
+    columns = {
+        "behaviour_text": texts,
+        "prior_categories": names,
+        "prior_weights": weights,
+        "cell_categories": names,
+        "cells": [rng.gamma(1.0, 9.0, len(x) * len(CELL_VALUES)).tolist() for x in names],
+        "features": rng.gamma(1.0, 30.0, (n, len(FEATURE_NAMES))).tolist(),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=FEATURES_IN)
 
 
 def slow_vector(package: LoadedPackage, text: str, max_tokens: int) -> NDArray[np.float32]:
@@ -66,16 +75,21 @@ def slow_answer(package: LoadedPackage, row: dict[str, object]) -> dict[str, obj
     vector = slow_vector(package, str(row["behaviour_text"] or ""), package.meta.max_tokens)
     own = dict(zip(row["prior_categories"], row["prior_weights"], strict=True))  # type: ignore[call-overload]
     prior = [own.get(c, 0.0) for c in package.meta.categories]
+    k, named, values = len(CELL_VALUES), list(row["cell_categories"]), list(row["cells"])  # type: ignore[call-overload]
+    cells = [values[k * named.index(c) : k * named.index(c) + k] if c in named else [0.0] * k for c in package.meta.categories]
     with torch.no_grad():
         out = package.model.heads(
             torch.from_numpy(vector)[None],
             torch.tensor([prior], dtype=torch.float32),
+            torch.tensor([cells], dtype=torch.float32),
+            torch.tensor([TRENDS], dtype=torch.float32),
             torch.tensor([row["features"]], dtype=torch.float32),
         )
     values = softmax(out.value_logits[0].tolist())
     return {
         "vector": vector.tolist(),
         "category_probabilities": softmax(out.category_logits[0].tolist()),
+        "visit_probabilities": [1 / (1 + math.exp(-x)) for x in out.visit_logits[0].tolist()],
         "p_o": values[0],
         "p_interest": values[1],
         "p_buy": values[2],
@@ -145,8 +159,15 @@ def test_a_text_is_encoded_once_however_often_it_comes(tiny: Path, monkeypatch: 
 
 def test_a_user_of_whom_nothing_is_known_has_the_population_as_prior(tiny: Path) -> None:
     """No text, no prior: finite answers, and the same as with an empty text and a prior on unknown names only."""
-    nothing = {"behaviour_text": None, "prior_categories": None, "prior_weights": None, "features": [0.0] * 12}
-    little = {"behaviour_text": "", "prior_categories": ["NEW"], "prior_weights": [5.0], "features": [0.0] * 12}
+    nothing = {name: None for name in FEATURES_IN.names} | {"features": [0.0] * 12}
+    little = {
+        "behaviour_text": "",
+        "prior_categories": ["NEW"],
+        "prior_weights": [5.0],
+        "cell_categories": ["NEW"],
+        "cells": [5.0] * len(CELL_VALUES),
+        "features": [0.0] * 12,
+    }
     first, second = load(tiny).predict(pa.RecordBatch.from_pylist([nothing, little], schema=FEATURES_IN)).to_pylist()
     assert first == second
     assert all(math.isfinite(x) for x in first["category_probabilities"])
@@ -167,7 +188,7 @@ def test_bfloat16_stays_near(minilm: Path) -> None:
     """Eight bits of mantissa: vectors within a degree or two, and no other top category than a near tie."""
     batch = some_users(20, seed=6)
     exact = load(minilm).predict(batch).to_pydict()
-    rough = Predictor.load(minilm, bfloat16="on").predict(batch).to_pydict()
+    rough = Predictor.load(minilm, bfloat16="on", trends=TRENDS).predict(batch).to_pydict()
     cosines = [np.dot(a, b) for a, b in zip(exact["vector"], rough["vector"], strict=True)]
     assert 0.999 < min(cosines) < 1 - 1e-6, "1 would mean that bfloat16 was not used"
     assert np.abs(np.array(exact["p_buy"]) - np.array(rough["p_buy"])).max() < 0.02
@@ -187,6 +208,17 @@ def test_features_of_another_model_are_refused(tiny: Path) -> None:
         load(tiny).predict(_with_features(batch, short))
 
 
+def test_cells_and_trends_that_do_not_fit_are_refused(tiny: Path) -> None:
+    batch = some_users(2, seed=1)
+    short = pa.RecordBatch.from_arrays(
+        [*batch.columns[:4], pa.array([[1.0]] * 2, pa.list_(pa.float32())), batch.columns[5]], schema=FEATURES_IN
+    )
+    with pytest.raises(ContractError, match=r"2 rows without 11 values per category; expected visits_7d"):
+        load(tiny).predict(short)
+    with pytest.raises(ContractError, match=r"trends of shape \(0,\), expected \(6, 3\): visitors_share"):
+        Predictor.load(tiny).predict(batch)
+
+
 def test_is_the_stable_interface(tiny: Path) -> None:
     predictor: BatchPredictor = load(tiny)
     assert (predictor.model_id, predictor.categories) == ("model-under-test", tuple(CATEGORIES))
@@ -194,4 +226,4 @@ def test_is_the_stable_interface(tiny: Path) -> None:
 
 
 def _with_features(batch: pa.RecordBatch, features: pa.Array) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([*batch.columns[:3], features], schema=FEATURES_IN)
+    return pa.RecordBatch.from_arrays([*batch.columns[:-1], features], schema=FEATURES_IN)

@@ -39,7 +39,7 @@ class Fake:
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(lists, pa.list_(pa.float32())),
-                pa.array(lists, pa.list_(pa.float64())),
+                *[pa.array(lists, pa.list_(pa.float64()))] * 2,
                 *[pa.array(third)] * 3,
                 pa.array(sizes),
             ],
@@ -67,6 +67,8 @@ def users(texts: list[str]) -> pa.RecordBatch:
         "behaviour_text": texts,
         "prior_categories": [[]] * n,
         "prior_weights": [[]] * n,
+        "cell_categories": [[]] * n,
+        "cells": [[]] * n,
         "features": [[0.0]] * n,
     }
     schema = pa.schema([pa.field("user_id", pa.string()), *FEATURES_IN])
@@ -92,7 +94,8 @@ def test_answers_carry_their_keys_through_buffers(model: Path) -> None:
     table = pa.Table.from_batches(out)
     assert table.column("user_id").to_pylist() == [f"u{i}" for i in range(7)]
     assert table.column("expected_spend").to_pylist() == [float(len(t)) for t in texts]
-    assert table.schema.field("category_probabilities").type == pa.list_(pa.float32())
+    for name in ("category_probabilities", "visit_probabilities"):
+        assert table.schema.field(name).type == pa.list_(pa.float32())
     assert table.schema.names == ["user_id", *PREDICTION.names]
 
 

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 AS_OF = date(2017, 11, 6)
 DAILY = "user_id STRING, event_date DATE, category STRING, event_type STRING, events DOUBLE"
-PREDICTIONS = "user_id STRING, category_probabilities ARRAY<FLOAT>"
+PREDICTIONS = "user_id STRING, category_probabilities ARRAY<FLOAT>, visit_probabilities ARRAY<FLOAT>"
 OBSERVED = "user_id STRING, category STRING, evidence DOUBLE, observed_share DOUBLE"
 SEEN = "user_id STRING, category STRING"
 
 Rows = dict[tuple[str, str], dict[str, Any]]
+
+
+def visit_of(share: float) -> float:
+    """The probability of a visit that goes with a share here: any other number, as FLOAT."""
+    return float(np.float32(1 - share / 2))
 
 
 def reference(
@@ -46,6 +51,7 @@ def reference(
                 "rank": rank,
                 "observed_share": own.get(c, 0.0) / total if total else 0.0,
                 "predicted_share": predicted.get(c, 0.0),
+                "visit_probability": visit_of(predicted[c]) if c in predicted else None,
                 "is_predicted_top": c == order[0],
                 "target_share": target[c],
                 "evidence": own.get(c, 0.0),
@@ -80,7 +86,7 @@ def interests(spark: SparkSession, case: Case) -> DataFrame:
     from equipoise.interests.table import user_interests
 
     probabilities, weights, seen, categories, top, half = case
-    predicted = spark.createDataFrame([(u, [float(x) for x in p]) for u, p in probabilities.items()], PREDICTIONS)
+    predicted = spark.createDataFrame([(u, p.tolist(), [visit_of(x) for x in p]) for u, p in probabilities.items()], PREDICTIONS)
     rows = [(u, c, w) for u, of in weights.items() for c, w in of.items()]
     observed = observed_shares(spark.createDataFrame(rows, "user_id STRING, category STRING, weight DOUBLE"))
     known = spark.createDataFrame([(u, c) for u, of in seen.items() for c in sorted(of)], SEEN)
@@ -115,24 +121,26 @@ def test_laws(spark: SparkSession, seed: int) -> None:
         for r in rows:
             numbers = [float(n.replace(",", "")) for n in re.findall(r"[\d,]+\.\d+", r.reason)]
             own = [100 * r.observed_share, r.evidence, total] if r.evidence else []
-            model = [] if "does not know" in r.reason else [100 * r.predicted_share]
+            model = [] if "does not know" in r.reason else [100 * r.predicted_share, 100 * r.visit_probability]
             assert numbers[:-1] == pytest.approx([*own, *model], abs=0.0051), r.reason
 
 
 def test_reasons_read_as_they_should(spark: SparkSession) -> None:
     from equipoise.interests.table import user_interests
 
-    predicted = spark.createDataFrame([("u", [0.5, 0.25, 0.25])], PREDICTIONS)
+    predicted = spark.createDataFrame([("u", [0.5, 0.25, 0.25], [0.75, 0.5, 0.125])], PREDICTIONS)
     observed = spark.createDataFrame([("u", "milk", 15.0, 0.75), ("u", "old", 5.0, 0.25)], OBSERVED)
     seen = spark.createDataFrame([("u", "milk"), ("u", "tea")], SEEN)
     rows = user_interests(predicted, observed, seen, categories=["bread", "milk", "tea"], top_predicted=3, evidence_half=60.0)
     reasons = {r.category: r.reason for r in rows.collect()}
-    unseen, trust = "unseen: no purchase, cart, click or rate so far", "own behaviour counts 25.00 %"
+    trust = "own behaviour counts 25.00 %"
+    unseen, known = f"{trust}; unseen: no purchase, cart, click or rate so far", f"{trust}; known to the user"
+    own = "own behaviour 75.00 % (weight 15.00 of 20.00)"
     assert reasons == {
-        "bread": f"no own behaviour; model expects 50.00 %; {trust}; {unseen}",
-        "milk": f"own behaviour 75.00 % (weight 15.00 of 20.00); model expects 25.00 %; {trust}; known to the user",
-        "old": f"own behaviour 25.00 % (weight 5.00 of 20.00); the model does not know this category; {trust}; {unseen}",
-        "tea": f"no own behaviour; model expects 25.00 %; {trust}; known to the user",
+        "bread": f"no own behaviour; model expects 50.00 % and a visit with 75.00 %; {unseen}",
+        "milk": f"{own}; model expects 25.00 % and a visit with 50.00 %; {known}",
+        "old": f"own behaviour 25.00 % (weight 5.00 of 20.00); the model does not know this category; {unseen}",
+        "tea": f"no own behaviour; model expects 25.00 % and a visit with 12.50 %; {known}",
     }
 
 
@@ -167,7 +175,7 @@ def test_a_category_only_looked_at_is_unseen_and_observed(spark: SparkSession) -
     """It is on the list of what exploration draws from although its observed share is not 0."""
     from equipoise.interests.table import user_interests
 
-    predicted = spark.createDataFrame([("u", [0.6, 0.3, 0.1])], PREDICTIONS)
+    predicted = spark.createDataFrame([("u", [0.6, 0.3, 0.1], [0.5, 0.5, 0.5])], PREDICTIONS)
     observed = spark.createDataFrame([("u", "viewed", 0.5, 1.0)], OBSERVED)
     seen = spark.createDataFrame([("u", "bought")], SEEN)
     out = user_interests(predicted, observed, seen, categories=["bought", "viewed", "new"], top_predicted=1, evidence_half=20.0)

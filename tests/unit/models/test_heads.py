@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from equipoise.errors import ModelError
 from equipoise.models import expected_spend
-from equipoise.models.heads import CategoryHead, Heads, heads_from_state, signed_log1p
+from equipoise.models.heads import CategoryHead, Heads, Outputs, heads_from_state, signed_log1p
 from equipoise.models.losses import combined, loss_sums
 from equipoise.models.statistics import RIDGE, Prior, fit_logit, fit_prior, fit_statistics, start_heads
 from tests.unit.models import tiny
@@ -103,7 +103,7 @@ def test_the_fitted_prior_is_no_worse_than_any_on_a_grid(tmp_path: Path) -> None
     def loss(prior: Prior) -> float:
         net = tiny.model(path, dirichlet=prior.dirichlet, sharpening=prior.sharpening).eval()
         out = tiny.predict(net, features)
-        sums = loss_sums(out.category_logits, out.value_logits, rows["label_counts"], features["label_value"])
+        sums = loss_sums(out, rows["label_counts"], features["label_value"])
         return float(sums.category / sums.category_rows)
 
     best = loss(fit_prior([rows], tiny.POPULATION, Prior(5.0, 1.0)))
@@ -128,7 +128,7 @@ def test_signed_log1p() -> None:
 
 
 def test_heads_come_back_from_their_state() -> None:
-    heads = Heads(16, tiny.FEATURES, tiny.POPULATION, dirichlet=3.0, sharpening=1.2, rank=7, hidden=9)
+    heads = Heads(16, tiny.FEATURES, tiny.POPULATION, dirichlet=3.0, sharpening=1.2, hidden=9)
     with torch.no_grad():
         for p in heads.parameters():
             p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(2)))
@@ -147,28 +147,34 @@ def test_zero_population_shares_are_refused() -> None:
 def test_losses_against_a_plain_loop() -> None:
     rows = tiny.batch(20)
     draw = torch.Generator().manual_seed(9)
-    logits, values = torch.randn(20, tiny.CATEGORIES, generator=draw), torch.randn(20, 3, generator=draw)
-    sums = loss_sums(logits, values, rows["label_counts"], rows["label_value"])
-    category = entropy = value = 0.0
+    logits, visits = (torch.randn(20, tiny.CATEGORIES, generator=draw) for _ in range(2))
+    values = torch.randn(20, 3, generator=draw)
+    sums = loss_sums(Outputs(values, logits, visits, values), rows["label_counts"], rows["label_value"])
+    category = entropy = visit = value = 0.0
     known = 0
     for i in range(20):
         q = rows["label_counts"][i].double().numpy()
+        p_visit = 1 / (1 + np.exp(-visits[i].double().numpy()))
+        visit -= float(np.where(q > 0, np.log(p_visit), np.log(1 - p_visit)).sum())
         value -= np.log(softmax(values[i].double().numpy())[int(rows["label_value"][i])])
         if q.sum() == 0:
             continue
         q, p, known = q / q.sum(), softmax(logits[i].double().numpy()), known + 1
         category -= float((q * np.log(p)).sum())
         entropy -= float((q[q > 0] * np.log(q[q > 0])).sum())
-    np.testing.assert_allclose([float(s) for s in sums], [category, entropy, known, value, 20], rtol=1e-5)
-    np.testing.assert_allclose(float(combined(sums, 2.0, 0.5)), 2.0 * category / known + 0.5 * value / 20, rtol=1e-5)
+    np.testing.assert_allclose([float(s) for s in sums], [category, entropy, known, visit, value, 20], rtol=1e-5)
+    np.testing.assert_allclose(
+        float(combined(sums, 2.0, 0.1, 0.5)), 2.0 * category / known + 0.1 * visit / 20 + 0.5 * value / 20, rtol=1e-5
+    )
 
 
 def test_a_batch_of_empty_windows_trains_the_value_alone() -> None:
     rows = tiny.batch(4)
     logits = torch.zeros(4, tiny.CATEGORIES, requires_grad=True)
-    loss = combined(loss_sums(logits, torch.zeros(4, 3), torch.zeros(4, tiny.CATEGORIES), rows["label_value"]), 1.0, 1.0)
+    outputs = Outputs(logits, logits, torch.full((4, tiny.CATEGORIES), -20.0), torch.zeros(4, 3))
+    loss = combined(loss_sums(outputs, torch.zeros(4, tiny.CATEGORIES), rows["label_value"]), 1.0, 1.0, 1.0)
     loss.backward()  # type: ignore[no-untyped-call]
-    np.testing.assert_allclose(float(loss.detach()), np.log(3), rtol=1e-6)
+    np.testing.assert_allclose(float(loss.detach()), np.log(3), rtol=1e-6)  # and the visits are as good as certain
     assert float(logits.grad.abs().sum()) == 0.0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from equipoise.models import BehaviourModel, build
+from equipoise.tables.packing import CELL_VALUES, HALF_LIVES, TREND_VALUES
 
 torch.set_num_threads(1)  # models this small only wait for one another's threads
 
@@ -83,11 +84,27 @@ def batch(rows: int, seed: int = 1, length: int = 8) -> dict[str, torch.Tensor]:
         "tokens": torch.randint(5, len(WORDS), (rows, length), generator=draw) * mask,
         "mask": mask,
         "prior": prior,
+        "cells": cells(rows, draw),
+        "trends": torch.rand(rows, CATEGORIES, len(TREND_VALUES), generator=draw) * 0.3,
         "features": torch.randn(rows, FEATURES, generator=draw) * 100,
         "label_counts": counts,
         "label_value": torch.randint(0, 3, (rows,), generator=draw),
         "label_spend": torch.rand(rows, generator=draw, dtype=torch.float64) * 50,
     }
+
+
+def cells(rows: int, draw: torch.Generator) -> torch.Tensor:
+    """Cells of users who visited two of three categories, 1 to 20 days; decayed visits rise with the half-life."""
+    days = torch.randint(1, 21, (rows, CATEGORIES), generator=draw).float()
+    recency = torch.randint(1, 120, (rows, CATEGORIES), generator=draw).float()
+    first = recency + torch.where(days > 1, days * 7, torch.zeros(()))
+    decayed = torch.stack([days * 0.5 ** ((recency + first) / 2 / h) for h in HALF_LIVES], dim=-1)
+    since = torch.randint(0, 9, (rows, CATEGORIES), generator=draw).float()
+    rest = torch.stack([1.5 * decayed[..., -2], days, recency, first, since], dim=-1)
+    visited = torch.rand(rows, CATEGORIES, 1, generator=draw) < 2 / 3
+    out = torch.cat([decayed, rest], dim=-1) * visited
+    assert out.shape[-1] == len(CELL_VALUES)
+    return out
 
 
 def predict(net: BehaviourModel, rows: dict[str, torch.Tensor]) -> Any:

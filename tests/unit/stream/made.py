@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from equipoise.stream import Widths
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
 
 WIDTHS = Widths(tokens=6, categories=5, features=3)
 
@@ -28,12 +29,22 @@ def table(rows: range, widths: Widths = WIDTHS) -> pa.Table:
             "tokens": pa.array([t.tobytes() for t in tokens], pa.binary()),
             "length": pa.array(length, pa.int32()),
             "prior": pa.array([p.tobytes() for p in prior], pa.binary()),
+            "cells": pa.array([cells(i, c) for i in rows], pa.binary()),
+            "trends": pa.array([np.full((c, len(TREND_VALUES)), i / 8, dtype="<f4").tobytes() for i in rows], pa.binary()),
             "features": pa.array([x.tobytes() for x in features], pa.binary()),
             "label_counts": pa.array([x.tobytes() for x in counts], pa.binary()),
             "label_value": pa.array([i % 3 for i in rows], pa.int32()),
             "label_spend": pa.array([i / 4 for i in rows], pa.float64()),
         }
     )
+
+
+def cells(number: int, categories: int) -> bytes:
+    """Row i has i % 3 cells, all with the values i, i + 1, …"""
+    out = np.zeros(min(number % 3, categories), dtype=cell_type())
+    out["position"] = np.arange(len(out))
+    out["values"] = number + np.arange(len(CELL_VALUES))
+    return out.tobytes()
 
 
 def write(folder: Path, sizes: list[int], widths: Widths = WIDTHS, *, groups_per_file: int = 1) -> list[str]:

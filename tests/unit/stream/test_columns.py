@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from equipoise.errors import StreamError
-from equipoise.stream.columns import Widths, to_batch, unpack
+from equipoise.stream.columns import Widths, dense_cells, to_batch, unpack
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
 
 WIDTHS = Widths(tokens=4, categories=2, features=3)
 
@@ -49,8 +50,42 @@ def test_batch_is_cut_to_its_longest_text() -> None:
         "length": np.array([1, 2]),
         "label_spend": np.array([0.5, 2.0]),
     }
-    batch = to_batch(arrays)
+    batch = to_batch(arrays, WIDTHS)
     assert batch["tokens"].tolist() == [[5, 0], [6, 7]]
     assert batch["mask"].tolist() == [[1, 0], [1, 1]]
     assert batch["label_spend"].dtype == torch.float64
     assert "length" not in batch
+
+
+def cells(*positions: int) -> bytes:
+    out = np.zeros(len(positions), dtype=cell_type())
+    out["position"] = positions
+    out["values"] = [[10 * p + k for k in range(len(CELL_VALUES))] for p in positions]
+    return out.tobytes()
+
+
+def test_cells_become_dense_and_nothing_stands_where_nobody_was() -> None:
+    arrays = unpack({"cells": objects([cells(1), b"", cells(1, 0)])}, WIDTHS)
+    found = to_batch(arrays, WIDTHS)["cells"]
+    assert found.shape == (3, 2, len(CELL_VALUES))
+    ten, zero = [10.0 + k for k in range(len(CELL_VALUES))], [float(k) for k in range(len(CELL_VALUES))]
+    assert found[0].tolist() == [[0.0] * len(CELL_VALUES), ten]
+    assert found[1].abs().sum() == 0
+    assert found[2].tolist() == [zero, ten]
+
+
+def test_trends_stand_by_category() -> None:
+    packed = np.arange(2 * len(TREND_VALUES), dtype="<f4")
+    batch = to_batch(unpack({"trends": objects([packed.tobytes()])}, WIDTHS), WIDTHS)
+    assert batch["trends"].tolist() == [[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]]
+
+
+@pytest.mark.parametrize("wrong", [b"123", None, cells(0) + b"0"])
+def test_broken_cells_are_refused(wrong: bytes) -> None:
+    with pytest.raises(StreamError, match=r"column cells holds values of .* expected whole records of 48"):
+        unpack({"cells": objects([cells(0), wrong])}, WIDTHS)
+
+
+def test_cells_of_another_vocabulary_are_refused() -> None:
+    with pytest.raises(StreamError, match="places 0 to 2 of 2 categories"):
+        dense_cells([cells(0, 2)], 2)

@@ -171,5 +171,5 @@ def test_dtypes(tmp_path: Path) -> None:
     whole = {"tokens": torch.int64, "mask": torch.int64, "label_value": torch.int64, "label_spend": torch.float64}
     assert {k: v.dtype for k, v in batch.items()} == {
         **whole,
-        **dict.fromkeys(("prior", "features", "label_counts"), torch.float32),
+        **dict.fromkeys(("prior", "cells", "trends", "features", "label_counts"), torch.float32),
     }

@@ -27,11 +27,13 @@ OPTIONS: dict[str, Any] = {
     "warmup_share": 0.1,
     "clip_norm": 1.0,
     "category_weight": 1.0,
+    "visit_weight": 0.1,
     "value_weight": 1.0,
     "evaluations_per_epoch": 2,
     "patience": 100,
     "checkpoint_every": 1,
     "max_seconds": 600.0,
+    "max_steps": 1000,
 }
 Batch = dict[str, torch.Tensor]
 

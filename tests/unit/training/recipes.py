@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from equipoise.models.fit_pairs import PairOptions
+from equipoise.models.statistics import Prior
 from equipoise.stream import Widths
-from equipoise.training.launch import statistics_of
+from equipoise.tables.packing import cell_type
 from equipoise.training.loop import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import Sample
+from equipoise.training.start import Files, fitted_start
 from tests.unit.models import tiny
 from tests.unit.models.test_package import META
 from tests.unit.training import made
@@ -34,7 +38,11 @@ def example_files(folder: Path, sizes: list[int], seed: int) -> list[str]:
             "cut_day": pa.array([17000] * size, pa.int32()),
             "tokens": pa.array([t.tobytes() for t in tokens], pa.binary()),
             "length": pa.array(rows["mask"].sum(1).tolist(), pa.int32()),
-            **{n: pa.array([x.tobytes() for x in rows[n].numpy()], pa.binary()) for n in ("prior", "features", "label_counts")},
+            **{
+                n: pa.array([x.tobytes() for x in rows[n].numpy()], pa.binary())
+                for n in ("prior", "trends", "features", "label_counts")
+            },
+            "cells": pa.array([packed_cells(x) for x in rows["cells"]], pa.binary()),
             "label_value": pa.array(rows["label_value"].tolist(), pa.int32()),
             "label_spend": pa.array(rows["label_spend"].tolist(), pa.float64()),
         }
@@ -42,6 +50,14 @@ def example_files(folder: Path, sizes: list[int], seed: int) -> list[str]:
         pq.write_table(pa.table(columns), path)
         paths.append(str(path))
     return paths
+
+
+def packed_cells(user: torch.Tensor) -> bytes:
+    """Cells (C, K) of one user as feature.examples has them: those with a visit."""
+    visited = torch.nonzero(user.sum(dim=-1)).flatten()
+    out = np.zeros(len(visited), dtype=cell_type())
+    out["position"], out["values"] = visited.numpy(), user[visited].numpy()
+    return out.tobytes()
 
 
 def recipe(folder: Path, **options: object) -> Recipe:
@@ -54,9 +70,15 @@ def recipe(folder: Path, **options: object) -> Recipe:
         train_files=train,
         validation_files=validation,
         population=tiny.POPULATION,
-        statistics=statistics_of(train, WIDTHS, seed=1),
-        dirichlet=2.0,
-        sharpening=1.0,
+        start=fitted_start(
+            Files(train, validation, WIDTHS),
+            tiny.POPULATION,
+            Prior(2.0, 1.0),
+            PairOptions(seed=1, pair_steps=6, pair_batch=16, pair_learning_rate=6e-3, visit_weight=0.1),
+            fit=False,
+            into=str(folder / "registry" / "_checkpoints" / "m1"),
+            say=print,
+        ),
         lora_rank=2,
         lora_alpha=4.0,
         lora_dropout=0.1,

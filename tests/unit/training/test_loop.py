@@ -35,7 +35,7 @@ def assert_equal_weights(a: Weights, b: Weights) -> None:
 
 
 def test_it_learns_what_is_there_to_learn(encoder_path: str) -> None:
-    figures = made.training(encoder_path, epochs=6).run().metrics
+    figures = made.training(encoder_path, epochs=12, head_learning_rate=3e-2).run().metrics
     assert figures["best_category_loss"] < 0.85 * figures["start_category_loss"]
     assert figures["best_step"] > 0
 
@@ -99,10 +99,24 @@ def test_validation_passes_fall_where_they_should(encoder_path: str) -> None:
     assert [h["step"] for h in done.progress.history] == [0, 2, 4, 6, 8, 10, 12]
 
 
+@pytest.mark.parametrize(("steps", "passes"), [(4, [0, 2, 4]), (6, [0, 3, 6]), (9, [0, 3, 6, 9])])
+def test_steps_end_it_within_an_epoch_and_at_its_end(encoder_path: str, steps: int, passes: list[int]) -> None:
+    done = made.training(encoder_path, max_steps=steps, checkpoint_every=2).run()
+    assert (done.ended, done.progress.step) == ("all steps done", steps)
+    assert [h["step"] for h in done.progress.history] == passes
+
+
+def test_a_training_that_was_done_is_not_gone_on_with(encoder_path: str, tmp_path: Path) -> None:
+    whole = made.training(encoder_path, folder=tmp_path, max_steps=4).run()
+    again = made.training(encoder_path, folder=tmp_path, max_steps=4).run()
+    assert_equal_weights(whole.weights, again.weights)
+    assert (again.progress.step, again.progress.history) == (4, whole.progress.history)
+
+
 def test_validation_against_a_plain_loop(encoder_path: str) -> None:
     net = made.model(encoder_path).eval()
     with made.validation() as batches:
-        found = validate(net, batches, alone(), category_weight=2.0, value_weight=0.5)
+        found = validate(net, batches, alone(), category_weight=2.0, visit_weight=0.3, value_weight=0.5)
     rows = {k: [] for k in made.learnable(1, 1)}  # type: ignore[var-annotated]
     with made.validation() as batches:
         for batch in batches:
@@ -110,8 +124,8 @@ def test_validation_against_a_plain_loop(encoder_path: str) -> None:
                 rows[name].append(tensor)
     whole = {k: torch.cat(v) for k, v in rows.items()}
     outputs = tiny.predict(net, whole)
-    sums = loss_sums(outputs.category_logits, outputs.value_logits, whole["label_counts"], whole["label_value"])
-    np.testing.assert_allclose(found["loss"], float(combined(sums, 2.0, 0.5)), rtol=1e-5)
+    sums = loss_sums(outputs, whole["label_counts"], whole["label_value"])
+    np.testing.assert_allclose(found["loss"], float(combined(sums, 2.0, 0.3, 0.5)), rtol=1e-5)
     kept = whole["label_counts"].sum(1) > 0
     p = outputs.category_logits.softmax(1)[kept].double().numpy()
     q = whole["label_counts"][kept].double().numpy()

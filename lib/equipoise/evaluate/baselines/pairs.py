@@ -53,9 +53,9 @@ class Visits:
         return np.asarray(self.total(rows, np.ones(len(rows))) > 0)
 
 
-def visits(behaviour: Behaviour, catalogue: Catalogue, trips: Bools, chosen: Ints) -> Visits:
-    """The visits of the chosen users (sorted numbers), renumbered from 0, from the rows of the log that make a trip."""
-    log = behaviour.where(trips & (behaviour.item >= 0) & np.isin(behaviour.user, chosen))
+def visits(behaviour: Behaviour, catalogue: Catalogue, counted: Bools, chosen: Ints) -> Visits:
+    """The visits of the chosen users (sorted numbers), renumbered from 0, from the `counted` rows of the log."""
+    log = behaviour.where(counted & (behaviour.item >= 0) & np.isin(behaviour.user, chosen))
     row, category, weight = catalogue.expand(log.item)
     users, categories = len(chosen), len(catalogue.categories)
     first = int(log.day.min(initial=0))

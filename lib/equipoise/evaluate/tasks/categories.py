@@ -7,7 +7,7 @@ from datetime import date
 
 import numpy as np
 
-from equipoise.evaluate.arrays import Bools, Floats, Ints, summed
+from equipoise.evaluate.arrays import Bools, Floats, Ints
 from equipoise.evaluate.baselines import pairs
 from equipoise.evaluate.bootstrap import Measure
 from equipoise.evaluate.metrics import pooled
@@ -34,16 +34,6 @@ def counting(at: Mapping[str, Floats], before: Mapping[str, Floats], seen: Bools
         "ever_popularity": (at["days"] > 0) + np.exp(at["popular"]),
         BASELINE: _mixed(at, tuned),
     }
-
-
-def visit_probability(shares: Floats, log: pairs.Visits, origin: int, days: int) -> Floats:
-    """1 − exp(−share × lines expected in the window): a Poisson process at the user's decayed rate of lines."""
-    rows = np.flatnonzero(log.day < origin)
-    half_life = 2.0 * days
-    decayed = summed(log.user[rows], log.lines[rows] * 0.5 ** ((origin - log.day[rows]) / half_life), log.users)
-    expected = decayed * np.log(2.0) / half_life * days
-    out: Floats = -np.expm1(-shares * expected[:, None])
-    return out
 
 
 def comparison(

@@ -1,0 +1,117 @@
+"""Where fine-tuning starts: everything that is fitted on the examples without reading a text, on the driver."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
+from safetensors.torch import save_file
+
+from equipoise.models.fit_pairs import PairOptions, counted_state, fit_pairs, freshen
+from equipoise.models.heads import Heads
+from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics, start_heads
+
+if TYPE_CHECKING:
+    from equipoise.stream import ExampleStream, Widths
+
+STATISTICS_BATCH = 1024
+STATISTICS_COLUMNS = ("features", "label_value", "label_spend")
+PRIOR_COLUMNS = ("prior", "label_counts")
+PAIR_COLUMNS = ("prior", "cells", "trends", "features", "label_counts")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Scaling and value logit; the prior; the files of the fitted pairs, for fine-tuning and, freshened, for publishing; the
+    sha256 of the first, and its losses on the validation examples."""
+
+    statistics: Statistics
+    prior: Prior
+    counted: str
+    fresh: str
+    counted_sha256: str
+    figures: dict[str, float]
+
+    @property
+    def class_mean_spend(self) -> tuple[float, float, float]:
+        """Money per label window of O, interest, buy."""
+        low, middle, high = self.statistics.class_mean_spend
+        return low, middle, high
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pinned training and validation files, and the widths of what they hold."""
+
+    train: list[str]
+    validation: list[str]
+    widths: Widths
+
+
+def fitted_start(
+    files: Files,
+    population: list[float],
+    prior: Prior,
+    options: PairOptions,
+    *,
+    fit: bool,
+    into: str,
+    say: Callable[[str], None],
+) -> Start:
+    """Fits all of it; with `fit` false the prior's two numbers stay as given. `into`: folder for the pairs."""
+    statistics = statistics_of(files.train, files.widths, options.seed)
+    prior = prior_of(files.train, files.widths, options.seed, population, prior, fit=fit)
+    heads = Heads(0, files.widths.features, population, dirichlet=prior.dirichlet, sharpening=prior.sharpening)
+    start_heads(heads, statistics)
+
+    def epoch(number: int) -> ExampleStream:
+        return _once(files.train, files.widths, options.seed, PAIR_COLUMNS, options.pair_batch, number)
+
+    def validation(number: int = 0) -> ExampleStream:
+        return _once(files.validation, files.widths, options.seed, PAIR_COLUMNS, options.pair_batch, number)
+
+    figures = fit_pairs(heads, epoch, validation, options, say)
+    folder = Path(into)
+    folder.mkdir(parents=True, exist_ok=True)
+    counted, fresh = folder / "counted.safetensors", folder / "fresh.safetensors"
+    save_file(counted_state(heads), counted)
+    say(f"pairs: {freshen(heads, validation, options):,} steps on the latest cut, for the model that is published")
+    save_file(counted_state(heads), fresh)
+    return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
+
+
+def statistics_of(files: list[str], widths: Widths, seed: int) -> Statistics:
+    """What is fitted on the training examples before the first step; reads no tokens."""
+    with _once(files, widths, seed, STATISTICS_COLUMNS) as stream:
+        return fit_statistics(stream)
+
+
+def prior_of(files: list[str], widths: Widths, seed: int, population: list[float], start: Prior, *, fit: bool) -> Prior:
+    """Where the category head starts: `start`, or with `fit` what suits the training examples best; reads no tokens."""
+    if not fit:
+        return start
+    with _once(files, widths, seed, PRIOR_COLUMNS) as stream:
+        return fit_prior(stream, population, start)
+
+
+def _once(
+    files: list[str], widths: Widths, seed: int, columns: tuple[str, ...], batch_size: int = STATISTICS_BATCH, epoch: int = 0
+) -> ExampleStream:
+    """Every example once, some columns of it."""
+    from equipoise.stream import ExampleStream
+
+    return ExampleStream(
+        files,
+        rank=0,
+        world_size=1,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        widths=widths,
+        columns=columns,
+        drop_last=False,
+    )
