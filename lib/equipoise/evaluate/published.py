@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.errors import ContractError
 from equipoise.evaluate.arrays import Bools, Floats, Ints
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
 from equipoise.evaluate.metrics.ranking import EMPTY
@@ -122,6 +124,25 @@ def training_rows(examples: DataFrame) -> tuple[Floats, Ints, Floats]:
     rows = rows.assign(user=rows["user_id"].map(lambda u: bytes(u).hex())).sort_values(["cut_day", "user"])
     x = np.stack([np.frombuffer(f, dtype="<f4") for f in rows["features"]]).astype(np.float64)
     return x, rows["label_value"].to_numpy(dtype=np.int64), rows["label_spend"].to_numpy(dtype=np.float64)
+
+
+def item_texts(
+    items: DataFrame, vectors: DataFrame, catalogue: Catalogue, wanted: Ints
+) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+    """Texts and unit vectors (n, d) of silver.items and feature.item_vectors, in the order of `wanted` catalogue numbers.
+
+    Raises:
+        ContractError: when one of them lacks an item.
+    """
+    ids = items.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
+    texts = items.select("item_id", "text").join(F.broadcast(ids), "item_id").toPandas()
+    encoded = vectors.select("item_id", "vector").join(F.broadcast(ids), "item_id").toPandas()
+    both = texts.merge(encoded, on="item_id").sort_values("item_id", ignore_index=True)
+    if len(both) != len(wanted):
+        raise ContractError(
+            f"feature.item_vectors and silver.items together know {len(both):,} of {len(wanted):,} items; run score_users again"
+        )
+    return both["text"].fillna("").to_numpy(dtype=str), np.stack(both["vector"].to_list()).astype(np.float32)
 
 
 def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:

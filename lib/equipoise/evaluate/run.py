@@ -19,7 +19,7 @@ from equipoise.evaluate.behaviour import Behaviour, Catalogue, day_number, sampl
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.published import Prediction
 from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standing
-from equipoise.evaluate.tasks import balance, categories, interests, items, value
+from equipoise.evaluate.tasks import balance, categories, interests, items, new_items, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.table import Inputs, rows_for_blocks
@@ -56,7 +56,7 @@ class Evaluation:
             pair, windows = self._baskets(origin), self._windows(origin)
             out += [self.of_items(origin, pair), self.of_interests(origin, *windows), *self.of_value(origin)]
             if origin == self.protocol.as_of:
-                out += [*self.of_categories(origin), self.of_balance(pair, *windows)]
+                out += [*self.of_categories(origin), *self.of_new_items(), self.of_balance(pair, *windows)]
         return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
 
     def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
@@ -127,6 +127,24 @@ class Evaluation:
         answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
         answers[MODEL] = [p.visits[chosen] for p in self.predictions]
         return [categories.comparison(seen, answers, [MODEL], chosen, origin, start, days, self.groups)]
+
+    def of_new_items(self) -> list[Comparison]:
+        """Task new_items: items first seen after as_of, for the users who take one; none when there are too few of either."""
+        one, start = self.protocol, day_number(self.protocol.as_of)
+        found = new_items.newcomers(self.behaviour, self.catalogue, one.excluded, start, day_number(one.labels_until), one.seed)
+        if len(found.items) < new_items.LONG or not len(found.users):
+            return []
+        needed = found.needed
+        texts, vectors = published.item_texts(self.tables.items, self.tables.item_vectors, self.catalogue, needed)
+        of_model = new_items.kernel(found, new_items.cosines(vectors, needed))
+        of_attributes = new_items.kernel(found, new_items.attributes(texts, needed))
+        scores = {
+            **new_items.leaf_scores(found, np.unique(self.catalogue.leaf, return_inverse=True)[1]),
+            "attribute_kernel": of_attributes,
+            f"{MODEL} kernel": of_model,
+            f"{MODEL} kernel + attributes": lambda user: of_model(user) + of_attributes(user),
+        }
+        return [new_items.comparison(found, scores, one.as_of, self.groups)]
 
     def of_value(self, origin: date) -> list[Comparison]:
         """Task value: scores and classes on the label window from the origin on, and their ROC curves."""

@@ -18,7 +18,7 @@ MIN_GROUP = 30
 """Users below which a group's figures are noise and are left out (and counted in the log)."""
 
 
-LEADING = {"items": "ndcg", "interests": "kl_bits", "categories": "ap", "value": "auc"}
+LEADING = {"items": "ndcg", "interests": "kl_bits", "categories": "ap", "new_items": "ndcg", "value": "auc"}
 """The metric that is told while the job runs; of kl_bits less is better."""
 
 

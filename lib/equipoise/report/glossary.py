@@ -72,6 +72,7 @@ LEADING = {
     "items": ("ndcg", "recall", "category_ndcg"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
     "categories": ("ap", "entry_ap", "auc"),
+    "new_items": ("ndcg", "recall"),
     "value": ("auc", "ap_nonbuyers", "ngini"),
 }
 """Metrics drawn first, and counted when winners are named: proper scores lead where a distribution is predicted."""
@@ -88,6 +89,10 @@ TASKS: dict[str, tuple[str, str]] = {
     "categories": (
         "Which categories will they visit, and which anew?",
         "Every user × category pair, ordered by a score, against the visits of the label window; entry: not visited for 84 days.",
+    ),
+    "new_items": (
+        "Who buys what nobody had before?",
+        "Items first seen in the label window, ranked for the users who took one: no count can help, only what an item is.",
     ),
     "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
 }
@@ -113,6 +118,11 @@ METHODS: dict[str, str] = {
     "personal_decay": "what the user bought most often, older baskets counting less",
     "category_top_freq": "categories the user bought from most often",
     "category_decay": "categories the user bought from most often, older baskets counting less",
+    "popular_leaf": "new items of the finest category that everybody's history is fullest of",
+    "leaf_share": "new items of the finest category that the user's own history is fullest of",
+    "attribute_kernel": "new items like those of the user's history by TF-IDF of their attributes",
+    "text_lora kernel": "new items like those of the user's history by the encoder's vectors",
+    "text_lora kernel + attributes": "the sum of both, as logarithms",
     "recency": "the more recent the last purchase, the better",
     "rfm_sum": "sum of the fifths of recency, frequency and money",
     "spend_112d": "money spent in the last 112 days",
