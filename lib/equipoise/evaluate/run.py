@@ -134,15 +134,14 @@ class Evaluation:
         found = new_items.newcomers(self.behaviour, self.catalogue, one.excluded, start, day_number(one.labels_until), one.seed)
         if len(found.items) < new_items.LONG or not len(found.users):
             return []
-        needed = found.needed
-        texts, vectors = published.item_texts(self.tables.items, self.tables.item_vectors, self.catalogue, needed)
-        of_model = new_items.kernel(found, new_items.cosines(vectors, needed))
-        of_attributes = new_items.kernel(found, new_items.attributes(texts, needed))
+        texts, vectors = published.item_texts(self.tables.items, self.tables.item_vectors, self.catalogue, found.needed)
+        by_model = new_items.kernel(found, texts, lambda _, first: vectors[first])
+        by_attributes = new_items.kernel(found, texts, new_items.attributes)
         scores = {
             **new_items.leaf_scores(found, np.unique(self.catalogue.leaf, return_inverse=True)[1]),
-            "attribute_kernel": of_attributes,
-            f"{MODEL} kernel": of_model,
-            f"{MODEL} kernel + attributes": lambda user: of_model(user) + of_attributes(user),
+            "attribute_kernel": by_attributes,
+            f"{MODEL} kernel": by_model,
+            f"{MODEL} kernel + attributes": by_model + by_attributes,
         }
         return [new_items.comparison(found, scores, one.as_of, self.groups)]
 

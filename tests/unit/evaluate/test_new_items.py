@@ -57,33 +57,43 @@ def test_who_is_tested_with_what() -> None:
     assert made.needed.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_kernel_is_a_sum_over_the_history() -> None:
+def test_the_kernel_is_a_sum_over_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items 3 and 5 share a text, so they share a vector; in chunks of one text."""
+    monkeypatch.setattr(new_items, "CHUNK", 1)
     made, rng = found(), np.random.default_rng(2)
     vectors = rng.normal(size=(6, 5)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    score = new_items.kernel(made, new_items.cosines(vectors, made.needed))
+    vectors[5] = vectors[3]
+    texts = np.array(["a", "b", "c", "same", "e", "same"])
+    score = new_items.kernel(made, texts, lambda _, first: vectors[first])
     own = {0: 0.5 + 0.5 ** (1 / 112), 1: 0.5**0.25}
     for place, item in enumerate(made.items):
         near = sum(w / sum(own.values()) * math.exp(20 * (float(vectors[i] @ vectors[item]) - 1)) for i, w in own.items())
-        assert score(0)[place] == pytest.approx(math.log(near), abs=1e-4)
+        assert score[0, place] == pytest.approx(math.log(near), abs=1e-4)
+        assert score[1, place] == pytest.approx(20 * (float(vectors[2] @ vectors[item]) - 1), abs=1e-4)
 
 
 def test_attributes_are_the_parts_of_a_text() -> None:
     texts = np.array(["cola, drinks, maker 7", "cola light, drinks, maker 7", "soap, care, maker 7", "cola, drinks, maker 9"])
-    numbers = np.array([2, 5, 6, 9])
-    similar = new_items.attributes(texts, numbers)
-    found_ = similar(np.array([2, 9]), numbers)
-    weights = TfidfVectorizer(analyzer=lambda t: t.split(", ")).fit_transform(texts).toarray()
-    np.testing.assert_allclose(found_, weights[[0, 3]] @ weights.T, atol=1e-12)
-    assert found_[0, 0] == pytest.approx(1.0) and found_[0, 3] > found_[0, 1] > found_[0, 2] > 0
+    rows_ = new_items.attributes(texts, np.arange(4)).toarray()
+    np.testing.assert_allclose(rows_, TfidfVectorizer(analyzer=lambda t: t.split(", ")).fit_transform(texts).toarray())
+    near = rows_ @ rows_.T
+    assert near[0, 0] == pytest.approx(1.0) and near[0, 3] > near[0, 1] > near[0, 2] > 0
+
+
+def test_attributes_and_vectors_take_the_same_kernel() -> None:
+    made, texts = found(), np.array(["a, x", "b, x", "c, y", "a, y", "b, y", "c, x"])
+    dense = new_items.attributes(texts, np.arange(6)).toarray()
+    by_rows = new_items.kernel(made, texts, lambda _, first: dense[first])
+    np.testing.assert_allclose(new_items.kernel(made, texts, new_items.attributes), by_rows, atol=1e-4)
 
 
 def test_leaves_count_the_users_own_and_everybodys_history() -> None:
     made = found()
     scores = new_items.leaf_scores(made, np.unique(catalogue().leaf, return_inverse=True)[1])
     even, odd = 0.5 + 0.5 ** (1 / 112), 0.5**0.25
-    assert scores["leaf_share"](0) == pytest.approx([odd, even, odd])
-    assert scores["popular_leaf"](1) == pytest.approx([odd, even + 0.5 ** (3 / 112), odd])
+    assert scores["leaf_share"][0] == pytest.approx([odd, even, odd])
+    assert scores["popular_leaf"][1] == pytest.approx([odd, even + 0.5 ** (3 / 112), odd])
 
 
 def test_planted_tastes_are_found_by_what_items_are() -> None:
@@ -103,9 +113,10 @@ def test_planted_tastes_are_found_by_what_items_are() -> None:
     made = new_items.newcomers(log(*events, users=users), plain, (), ORIGIN, ORIGIN + 28, seed=1)
     vectors = np.eye(tastes)[taste[made.needed]] + 0.1 * rng.normal(size=(len(made.needed), tastes))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    texts = np.array([f"item {n}" for n in made.needed])
     scores = {
         **new_items.leaf_scores(made, np.zeros(400, dtype=np.int64)),
-        "text": new_items.kernel(made, new_items.cosines(vectors, made.needed)),
+        "text": new_items.kernel(made, texts, lambda _, first: vectors[first]),
     }
     table = rows(new_items.comparison(made, scores, date(2020, 3, 2), {}), resamples=50, seed=1)
     value = {(r.method, r.metric, r.cutoff): r.value for r in table}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse
 
 from equipoise.evaluate.arrays import Floats, Ints, counted, summed
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
@@ -31,8 +32,10 @@ MOST_USERS = 2_000
 MOST_ITEMS = 20_000
 """Buyers and new items compared at most; beyond that a seeded sample."""
 
-Similarity = Callable[[Ints, Ints], NDArray[np.floating[Any]]]
-"""(rows of items, rows of items) → cosines (a, b)."""
+CHUNK = 512
+"""New texts whose cosines to every text of a history are in memory at a time."""
+
+Encoder = Callable[[NDArray[np.str_], Ints], Any]
 
 
 @dataclass(frozen=True)
@@ -82,65 +85,54 @@ def newcomers(
     return Newcomers(items, users, truth, keys // width, keys % width, summed(place, weight, len(keys)))
 
 
-def leaf_scores(found: Newcomers, leaf: Ints) -> dict[str, Callable[[int], Floats]]:
-    """Per user (items,): how much of everybody's, and of the user's own, history is of each new item's leaf category."""
-    kinds = int(leaf.max(initial=0)) + 1
-    everybody = summed(leaf[found.own_item], found.own_weight, kinds)[leaf[found.items]]
-
-    def own(user: int) -> Floats:
-        rows = _rows(found, user)
-        out: Floats = summed(leaf[found.own_item[rows]], found.own_weight[rows], kinds)[leaf[found.items]]
-        return out
-
-    return {"popular_leaf": lambda user: everybody, BASELINE: own}
+def leaf_scores(found: Newcomers, leaf: Ints) -> dict[str, Floats]:
+    """(users, items) each: how much of everybody's, and of the user's own, history is of each new item's leaf category."""
+    kinds, users = int(leaf.max(initial=0)) + 1, len(found.users)
+    cell = found.own_user * kinds + leaf[found.own_item]
+    own = summed(cell, found.own_weight, users * kinds).reshape(users, kinds)
+    everybody = np.broadcast_to(own.sum(0), own.shape)
+    return {"popular_leaf": everybody[:, leaf[found.items]], BASELINE: own[:, leaf[found.items]]}
 
 
-def kernel(found: Newcomers, similar: Similarity) -> Callable[[int], Floats]:
-    """Per user (items,): log Σ over the history of weight · exp(SHARPNESS · (cosine − 1)), weights summing to 1."""
+def kernel(found: Newcomers, texts: NDArray[np.str_], encode: Encoder) -> Floats:
+    """(users, items): log Σ over the history of weight · exp(SHARPNESS · (cosine − 1)), weights summing to 1 per user.
 
-    def score(user: int) -> Floats:
-        rows = _rows(found, user)
-        weight = found.own_weight[rows] / found.own_weight[rows].sum()
-        near = np.exp(SHARPNESS * (np.asarray(similar(found.own_item[rows], found.items), dtype=np.float32) - 1.0))
-        out: Floats = np.log(weight.astype(np.float32) @ near + FLOOR).astype(np.float64)
-        return out
+    Args:
+        texts: of `found.needed`, in its order; equal texts count as one.
+        encode: distinct texts, and where in `texts` each stands first → rows of unit length, sparse or dense.
+    """
+    distinct, first, number = np.unique(texts, return_index=True, return_inverse=True)
+    vectors, needed = encode(distinct, first), found.needed
+    own, new = number[np.searchsorted(needed, found.own_item)], number[np.searchsorted(needed, found.items)]
+    whole = summed(found.own_user, found.own_weight, len(found.users))[found.own_user]
+    shape = (len(found.users), len(distinct))
+    history = csr_matrix((found.own_weight / whole, (found.own_user, own)), shape=shape, dtype=np.float32)
+    seen, asked = np.unique(own), np.unique(new)
+    rows, history = vectors[seen], history[:, seen]
+    near = np.empty((len(found.users), len(asked)), dtype=np.float32)
+    for start in range(0, len(asked), CHUNK):
+        cosines = rows @ vectors[asked[start : start + CHUNK]].T
+        cosines = cosines.toarray() if issparse(cosines) else cosines
+        near[:, start : start + CHUNK] = history @ np.exp(np.float32(SHARPNESS) * (cosines.astype(np.float32) - np.float32(1.0)))
+    out: Floats = np.log(near + np.float32(FLOOR))[:, np.searchsorted(asked, new)].astype(np.float64)
+    return out
 
-    return score
 
-
-def attributes(texts: NDArray[np.str_], numbers: Ints) -> Similarity:
-    """TF-IDF cosines of the comma-separated parts of item texts; `numbers`: catalogue number of each text, rising."""
+def attributes(distinct: NDArray[np.str_], _: Ints) -> Any:
+    """TF-IDF rows of the comma-separated parts of texts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    parts = TfidfVectorizer(tokenizer=_parts, token_pattern=None, lowercase=False).fit_transform(texts).tocsr()
-
-    def similar(a: Ints, b: Ints) -> NDArray[np.floating[Any]]:
-        products = parts[np.searchsorted(numbers, a)] @ parts[np.searchsorted(numbers, b)].T
-        return np.asarray(products.toarray())
-
-    return similar
+    return TfidfVectorizer(tokenizer=_parts, token_pattern=None, lowercase=False).fit_transform(distinct).tocsr()
 
 
-def cosines(vectors: NDArray[np.float32], numbers: Ints) -> Similarity:
-    """Cosines of unit vectors; `numbers`: catalogue number of each row, rising."""
-
-    def similar(a: Ints, b: Ints) -> NDArray[np.floating[Any]]:
-        out: NDArray[np.floating[Any]] = vectors[np.searchsorted(numbers, a)] @ vectors[np.searchsorted(numbers, b)].T
-        return out
-
-    return similar
-
-
-def comparison(
-    found: Newcomers, scores: Mapping[str, Callable[[int], Floats]], origin: date, groups: Mapping[str, Ints]
-) -> Comparison:
-    """Every method ranks all new items for every tested user; ties by item number."""
-    lists = {name: np.full((len(found.users), LONG), ranking.EMPTY, dtype=np.int64) for name in scores}
-    short = min(LONG, len(found.items))
-    for user in range(len(found.users)):
-        for name, score in scores.items():
-            lists[name][user, :short] = np.argsort(-score(user), kind="stable")[:short]
-    methods = [Method.fixed(name, _measures(found, shown)) for name, shown in lists.items()]
+def comparison(found: Newcomers, scores: Mapping[str, Floats], origin: date, groups: Mapping[str, Ints]) -> Comparison:
+    """Every method's (users, items) scores rank all new items for every tested user; ties by item number."""
+    methods = []
+    for name, score in scores.items():
+        lists = np.full((len(found.users), LONG), ranking.EMPTY, dtype=np.int64)
+        short = min(LONG, len(found.items))
+        lists[:, :short] = np.argsort(-score, axis=1, kind="stable")[:, :short]
+        methods.append(Method.fixed(name, _measures(found, lists)))
     return Comparison("new_items", origin.isoformat(), found.users, tuple(methods), BASELINE, groups=groups)
 
 
@@ -150,11 +142,6 @@ def _measures(found: Newcomers, lists: Ints) -> list[Measure]:
         per_user("ndcg", ranking.ndcg(hits[:, :SHORT], found.size), SHORT),
         per_user("recall", ranking.recall(hits, found.size), LONG),
     ]
-
-
-def _rows(found: Newcomers, user: int) -> slice:
-    start, stop = np.searchsorted(found.own_user, [user, user + 1])
-    return slice(int(start), int(stop))
 
 
 def _parts(text: str) -> list[str]:
