@@ -71,7 +71,7 @@ def run(ctx: Context) -> None:
     learning = build.learning(base, ctx.read("silver.items"), values, ctx.say)
     ctx.replace("feature.sequences", learning.sequences, {"as_of": ctx.as_of})
     ctx.replace("feature.example_spec", learning.spec, {})
-    ctx.replace("feature.category_trends", learning.trends, {})
+    ctx.replace("feature.category_trends", learning.trends, {"as_of": ctx.as_of})
     ctx.replace("feature.examples", learning.train, {}, keep_partitions=True)
     ctx.replace("feature.examples_validation", learning.validation, {}, keep_partitions=True)
 

@@ -28,6 +28,10 @@ JOB = Job(
 
 def run(ctx: Context) -> None:
     meta = load_meta(ctx.model_path)
+    users = _users(ctx, meta)
+    number = users.count()
+    if number == 0:
+        raise ContractError(f"feature.user_profile has no users at {ctx.as_of}; run build_features --as-of {ctx.as_of} first")
     scoring = ctx.settings.scoring
     setup = Setup(
         model_path=ctx.model_path,
@@ -39,10 +43,6 @@ def run(ctx: Context) -> None:
         buffer_rows=scoring.buffer_rows,
         trends=trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories),
     )
-    users = _users(ctx, meta)
-    number = users.count()
-    if number == 0:
-        raise ContractError(f"feature.user_profile has no users at {ctx.as_of}; run build_features --as-of {ctx.as_of} first")
     ctx.say(f"{number:,} users, model {ctx.model_id}, {setup.workers} workers × {setup.threads} threads")
     ctx.replace("feature.user_vectors", score_users(users, setup, expected=number), {"as_of": ctx.as_of})
 

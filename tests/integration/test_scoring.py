@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from equipoise.errors import ContractError
 from equipoise.inference.interface import FEATURES_IN
 from equipoise.inference.predictor import Predictor
-from equipoise.inference.udf import encode_texts, score_users, threads_per_worker
+from equipoise.inference.udf import encode_texts, score_users, threads_per_worker, trends_at
 from equipoise.inference.worker import Setup
 from equipoise.job.run import run
 from equipoise.settings.model import resolve
@@ -127,6 +128,17 @@ def test_workers_share_the_cores(spark: SparkSession, workers: int, threads: int
     assert threads_per_worker(spark, workers) == threads  # the session has two cores
 
 
+def test_trends_come_in_the_order_of_the_model_and_of_one_day_alone(spark: SparkSession) -> None:
+    others = [(AS_OF, EARLIER, "BEER", 1.0, 1.0, 1.0), (EARLIER, EARLIER, "WINE", 1.0, 1.0, 1.0)]
+    rows = [(AS_OF, AS_OF, "MILK", 0.5, 0.25, 0.125), *others]
+    frame = spark.createDataFrame(
+        rows, f"as_of DATE, cut DATE, category STRING, {', '.join(f'{name} DOUBLE' for name in TREND_VALUES)}"
+    )
+    assert trends_at(frame, AS_OF, ["WINE", "MILK"]) == ((0.0, 0.0, 0.0), (0.5, 0.25, 0.125))
+    with pytest.raises(ContractError, match=r"no rows at 2016-01-01; run build_features --as-of 2016-01-01 first"):
+        trends_at(frame, date(2016, 1, 1), ["MILK"])
+
+
 def job() -> ModuleType:
     spec = importlib.util.spec_from_file_location("score_users", ROOT / "jobs" / "score_users.py")
     assert spec is not None and spec.loader is not None
@@ -148,9 +160,10 @@ def fill(spark: SparkSession, root: Path, rows: list[Row]) -> Store:
         kinds = "item_ids ARRAY<STRING>, event_types ARRAY<STRING>, age_days ARRAY<INT>"
         ddl = f"user_id STRING, as_of DATE, behaviour_text STRING, {kinds}, {PRIOR}"
         store.replace(spark.createDataFrame(made, ddl), "feature.sequences", {"as_of": day}, fingerprint="f", job="t")
-    trends = [(day, c, *t) for day in (EARLIER, AS_OF) for c, t in zip(CATEGORIES, TRENDS, strict=True)]
-    ddl = f"cut DATE, category STRING, {', '.join(f'{name} DOUBLE' for name in TREND_VALUES)}"
-    store.replace(spark.createDataFrame(trends, ddl), "feature.category_trends", {}, fingerprint="f", job="t")
+        trends = [(day, cut, c, *t) for cut in (EARLIER, day) for c, t in zip(CATEGORIES, TRENDS, strict=True) if cut <= day]
+        ddl = f"as_of DATE, cut DATE, category STRING, {', '.join(f'{name} DOUBLE' for name in TREND_VALUES)}"
+        frame = spark.createDataFrame(sorted(set(trends)), ddl)
+        store.replace(frame, "feature.category_trends", {"as_of": day}, fingerprint="f", job="t")
     daily = [("u000", EARLIER, "MILK", "purchase", 1.0, 1.0, 1.0), ("u000", AS_OF, "WINE", "purchase", 1.0, 1.0, 1.0)]
     ddl = "user_id STRING, event_date DATE, category STRING, event_type STRING, events DOUBLE, quantity DOUBLE, amount DOUBLE"
     store.replace(spark.createDataFrame(daily, ddl), "feature.daily_counts", {}, fingerprint="f", job="t")

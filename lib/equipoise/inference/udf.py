@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from equipoise.errors import ContractError
 from equipoise.inference.interface import FEATURES_IN, Trends
 from equipoise.inference.worker import Setup
 from equipoise.tables.packing import TREND_VALUES
@@ -30,8 +31,15 @@ def threads_per_worker(spark: SparkSession, workers: int) -> int:
 
 
 def trends_at(trends: DataFrame, as_of: date, categories: Sequence[str]) -> Trends:
-    """TREND_VALUES of feature.category_trends at `as_of`, in the order of a model's categories; 0 for one that nobody visited."""
-    rows = trends.filter(F.col("cut") == F.lit(as_of)).select("category", *TREND_VALUES).collect()
+    """TREND_VALUES of feature.category_trends at `as_of`, in the order of a model's categories; 0 for one that nobody visited.
+
+    Raises:
+        ContractError: when nothing was counted at `as_of`.
+    """
+    now = (F.col("as_of") == F.lit(as_of)) & (F.col("cut") == F.lit(as_of))
+    rows = trends.filter(now).select("category", *TREND_VALUES).collect()
+    if not rows:
+        raise ContractError(f"feature.category_trends has no rows at {as_of}; run build_features --as-of {as_of} first")
     found = {r["category"]: tuple(float(r[name]) for name in TREND_VALUES) for r in rows}
     return tuple(found.get(c, (0.0,) * len(TREND_VALUES)) for c in categories)
 

@@ -151,10 +151,12 @@ EXAMPLE_SPEC = Table(
 CATEGORY_TRENDS = Table(
     "feature",
     "category_trends",
-    "cut × category",
+    "as_of × cut × category",
     "What each category is at as_of and at every earlier cut that gives examples: how many visit it, and who is new to it.",
-    key=("cut", "category"),
+    key=("as_of", "cut", "category"),
+    slice_by=("as_of",),
     columns=(
+        AS_OF,
         Column("cut", "DATE", "Nothing of this day or later counts; the last cut is as_of."),
         Column("category", "STRING", "The category."),
         Column("visitors_share", "DOUBLE", "Share of the users known before the cut who visited it in the last window; 0 to 1."),
