@@ -58,7 +58,7 @@ class ExampleStream:
         columns: Sequence[str] = LEARNER_COLUMNS,
         drop_last: bool = True,
         skip_batches: int = 0,
-        buffer_rows: int = 8192,
+        buffer_rows: int = 2048,
         prefetch_batches: int = 4,
     ) -> None:
         if not 0 <= rank < world_size:
