@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from equipoise.job import Context, Job, main
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.table import Inputs, Limits, check, check_inputs, recommendations, rows_for_blocks
+from equipoise.settings import chosen
 
 JOB = Job(
     name="recommend_items",
@@ -30,11 +31,11 @@ def run(ctx: Context) -> None:
         user_vectors=_slice(ctx, "feature.user_vectors"),
         item_vectors=ctx.read("feature.item_vectors"),
     )
-    policy = Policy(as_of=ctx.as_of, **settings.model_dump(include=set(Policy.__dataclass_fields__)))
+    policy = Policy(as_of=ctx.as_of, **chosen(settings, Policy))
     limits = Limits(
         half_life_days=interests.half_life_days,
         event_weights=interests.event_weights,
-        **settings.model_dump(include=set(Limits.__dataclass_fields__)),
+        **chosen(settings, Limits),
     )
     users, items, model = check_inputs(inputs, k=policy.k)
     ctx.say(f"{users:,} users, {items:,} items, model {model}")

@@ -16,6 +16,7 @@ from equipoise.interests.observed import observed_shares, seen_categories, weigh
 from equipoise.interests.table import user_interests
 from equipoise.job import Context, Job, main
 from equipoise.models.package import ModelMeta, load_meta
+from equipoise.settings import chosen
 
 JOB = Job(
     name="score_users",
@@ -32,17 +33,9 @@ def run(ctx: Context) -> None:
     number = users.count()
     if number == 0:
         raise ContractError(f"feature.user_profile has no users at {ctx.as_of}; run build_features --as-of {ctx.as_of} first")
-    scoring = ctx.settings.scoring
-    setup = Setup(
-        model_path=ctx.model_path,
-        device=scoring.device,
-        bfloat16=scoring.bfloat16,
-        threads=threads_per_worker(ctx.spark, scoring.workers),
-        workers=scoring.workers,
-        tokens_per_batch=scoring.tokens_per_batch,
-        buffer_rows=scoring.buffer_rows,
-        trends=trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories),
-    )
+    scoring, threads = ctx.settings.scoring, threads_per_worker(ctx.spark, ctx.settings.scoring.workers)
+    trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
+    setup = Setup(ctx.model_path, threads=threads, trends=trends, **chosen(scoring, Setup))
     ctx.say(f"{number:,} users, model {ctx.model_id}, {setup.workers} workers × {setup.threads} threads")
     ctx.replace("feature.user_vectors", score_users(users, setup, expected=number), {"as_of": ctx.as_of})
 

@@ -133,6 +133,12 @@ class Behaviour:
         return _numbers(self.users, ids)
 
 
+def countable_trips(behaviour: Behaviour, catalogue: Catalogue, excluded: Sequence[str], origin: int, end: int) -> Behaviour:
+    """The rows before `end` that make a trip, by the rule at `origin`, with an item that counts (see `Catalogue.countable`)."""
+    trips = behaviour.where(behaviour.trips(origin) & (behaviour.item >= 0) & (behaviour.day < end))
+    return trips.where(catalogue.countable(excluded)[trips.item])
+
+
 def sample_users(users: DataFrame, seed: int, most: int = MAX_USERS) -> tuple[NDArray[Any], int]:
     """Sorted ids of at most `most` users, drawn by a seeded hash, and how many there were.
 

@@ -118,7 +118,8 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
     same = r.horizon_days == r.window_days
     values = labels if same else label_windows(base.daily, cuts=r.all_cuts[:-1], days=r.horizon_days).persist()
     spec = ex.vocabulary(labels.filter(learnt), base.weights.filter(F.col("cut") == F.lit(r.cuts.train[-1]))).persist()
-    categories = spec.count()
+    names = ex.names_of(spec)
+    categories = len(names)
     say(f"{categories} categories, {len(r.cuts.train)} training cuts to {r.cuts.train[-1]}, validation cut {r.cuts.validation}")
     pairs = base.profiles.select("user_id", "cut")
     train = _drawn(pairs.filter(learnt), r.sample, categories, r, "training", say)
@@ -152,7 +153,7 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
         threshold=spend_threshold(values.filter(learnt)) if r.ladder == "spend" else 0.0,
     ).persist()
     at_as_of = texts.filter(F.col("cut") == F.lit(r.as_of)).drop("cut")
-    dense = Dense(ex.names_of(spec), ex.trends_by_day(trend, spec))
+    dense = Dense(names, ex.trends_by_day(trend, names))
     return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, trend, at_as_of)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -121,17 +122,17 @@ def names_of(spec: DataFrame) -> tuple[str, ...]:
     return tuple(r["category"] for r in spec.orderBy("position").collect())
 
 
-def trends_by_day(trends: DataFrame, spec: DataFrame) -> dict[int, bytes]:
+def trends_by_day(trends: DataFrame, names: Sequence[str]) -> dict[int, bytes]:
     """Cut, as days since 1970-01-01 → TREND_VALUES of each category in the vocabulary's order, packed little-endian float32.
 
     `trends` is the frame of `visits.trends`. The same for every example of a cut, so that Parquet's dictionary stores it once.
     """
-    width = spec.count()
-    placed = trends.join(spec.select("position", "category"), "category")
-    rows = placed.select(F.unix_date("cut").alias("day"), "position", *TREND_VALUES).collect()
-    out = {int(r["day"]): np.zeros((width, len(TREND_VALUES)), dtype="<f4") for r in rows}
-    for row in rows:
-        out[row["day"]][row["position"]] = [row[name] for name in TREND_VALUES]
+    place = {name: i for i, name in enumerate(names)}
+    rows = trends.select(F.unix_date("cut").alias("day"), "category", *TREND_VALUES).collect()
+    known = [r for r in rows if r["category"] in place]
+    out = {int(r["day"]): np.zeros((len(place), len(TREND_VALUES)), dtype="<f4") for r in known}
+    for row in known:
+        out[row["day"]][place[row["category"]]] = [row[name] for name in TREND_VALUES]
     return {day: matrix.tobytes() for day, matrix in out.items()}
 
 

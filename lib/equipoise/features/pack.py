@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from equipoise.errors import ModelError
-from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type, places, sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,16 +124,14 @@ def cells_as_bytes(names: pa.Array, values: pa.Array, categories: tuple[str, ...
     Raises:
         ValueError: when the lists do not fit each other.
     """
-    counts = np.diff(names.offsets.to_numpy())
     flat = values.flatten().to_numpy(zero_copy_only=False)
-    if (np.diff(values.offsets.to_numpy()) != counts * len(CELL_VALUES)).any():
+    if (sizes(values) != sizes(names) * len(CELL_VALUES)).any():
         raise ValueError(f"cells: expected {len(CELL_VALUES)} values per entry of cell_categories; build feature.sequences again")
-    place = pc.index_in(names.flatten(), value_set=pa.array(categories, pa.string())).fill_null(-1)
-    position = place.to_numpy(zero_copy_only=False)
+    row, position = places(names, categories)
     known = position >= 0
     cells = np.zeros(int(known.sum()), dtype=cell_type())
     cells["position"], cells["values"] = position[known], flat.reshape(-1, len(CELL_VALUES))[known]
-    kept = np.bincount(np.repeat(np.arange(len(counts)), counts)[known], minlength=len(counts))
+    kept = np.bincount(row[known], minlength=len(names))
     offsets = np.concatenate([[0], np.cumsum(kept)]) * cells.itemsize
     return _binary(offsets, cells)
 

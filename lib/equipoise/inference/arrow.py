@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from equipoise.errors import ContractError
-from equipoise.tables.packing import CELL_VALUES
+from equipoise.tables.packing import CELL_VALUES, places, sizes
 
 
 def as_lists(values: NDArray[np.float32] | NDArray[np.float64]) -> pa.ListArray:
@@ -29,18 +28,16 @@ def prior_matrix(names: pa.ListArray, weights: pa.ListArray, categories: Sequenc
     Raises:
         ContractError: when a row has more names than weights, or fewer.
     """
-    counts = _sizes(names)
-    unequal = np.flatnonzero(counts != _sizes(weights))
+    counts = sizes(names)
+    unequal = np.flatnonzero(counts != sizes(weights))
     if len(unequal):
         row = int(unequal[0])
         raise ContractError(
             f"prior_categories and prior_weights differ in length in {len(unequal)} rows, first row {row}: "
-            f"{counts[row]} and {_sizes(weights)[row]}; expected one weight per category; rebuild feature.sequences"
+            f"{counts[row]} and {sizes(weights)[row]}; expected one weight per category; rebuild feature.sequences"
         )
     matrix = np.zeros((len(counts), len(categories)), dtype=np.float64)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    places = pc.index_in(names.flatten(), value_set=pa.array(list(categories), pa.string()))
-    found = places.fill_null(-1).to_numpy(zero_copy_only=False)
+    rows, found = places(names, categories)
     values = weights.flatten().fill_null(0.0).to_numpy(zero_copy_only=False)
     known = found >= 0
     np.add.at(matrix, (rows[known], found[known]), values[known])
@@ -53,17 +50,16 @@ def cell_tensor(names: pa.ListArray, values: pa.ListArray, categories: Sequence[
     Raises:
         ContractError: when a row has not K values per name, or one that is null or not finite.
     """
-    counts, width = _sizes(names), len(CELL_VALUES)
+    counts, width = sizes(names), len(CELL_VALUES)
     flat = np.asarray(values.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-    unequal = np.flatnonzero(counts * width != _sizes(values))
+    unequal = np.flatnonzero(counts * width != sizes(values))
     if len(unequal) or not np.isfinite(flat).all():
         what = f"{len(unequal)} rows without {width} values per category" if len(unequal) else "values that are not finite"
         raise ContractError(
             f"cells: {what}; expected {', '.join(CELL_VALUES)} of each of cell_categories; rebuild feature.sequences"
         )
-    places = pc.index_in(names.flatten(), value_set=pa.array(list(categories), pa.string()))
-    found = places.fill_null(-1).to_numpy(zero_copy_only=False)
-    rows, known = np.repeat(np.arange(len(counts)), counts), found >= 0
+    rows, found = places(names, categories)
+    known = found >= 0
     out = np.zeros((len(counts), len(categories), width), dtype=np.float32)
     out[rows[known], found[known]] = flat.reshape(-1, width)[known]
     return out
@@ -75,20 +71,15 @@ def feature_matrix(features: pa.ListArray, names: Sequence[str]) -> NDArray[np.f
     Raises:
         ContractError: when a row has another number of features than F, or one that is null or not finite.
     """
-    sizes = _sizes(features)
-    if (sizes != len(names)).any():
-        got = sorted({int(n) for n in sizes if n != len(names)})
+    counts = sizes(features)
+    if (counts != len(names)).any():
+        got = sorted({int(n) for n in counts if n != len(names)})
         wanted = f"{len(names)}: {', '.join(names)}"
         raise ContractError(f"features: rows with {got} numbers; expected {wanted}; rebuild feature.user_profile")
     flat = np.asarray(features.flatten().to_numpy(zero_copy_only=False), dtype=np.float64)
-    matrix = flat.reshape(len(sizes), len(names))
+    matrix = flat.reshape(len(counts), len(names))
     rows, columns = np.nonzero(~np.isfinite(matrix))
     if len(rows):
         bad, count = sorted({names[c] for c in columns}), len(set(rows.tolist()))
         raise ContractError(f"features {bad}: {count} rows with a null, NaN or infinite number; rebuild feature.user_profile")
     return matrix.astype(np.float32)
-
-
-def _sizes(lists: pa.ListArray) -> NDArray[np.int64]:
-    """Entries of each row's list, a null list counting as empty."""
-    return np.asarray(pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)

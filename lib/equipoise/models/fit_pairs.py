@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import ModelError
 from equipoise.models.heads import CategoryHead, Heads
-from equipoise.models.losses import share_loss, visit_loss
+from equipoise.models.losses import share_loss, visit_loss, window_shares
 from equipoise.models.pairs import PAIR_INPUTS
 
 Batches = AbstractContextManager[Iterable[dict[str, Tensor]]]
@@ -80,18 +80,15 @@ def fit_pairs(
     return {f"prior_{k}": v for k, v in first.items()} | {f"counted_{k}": v for k, v in best.items()}
 
 
-def freshen(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions) -> int:
-    """FRESH_PASSES more over other examples, those of the latest cut, which validation held back; returns the steps.
+def freshen(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions, *, batches: int) -> int:
+    """FRESH_PASSES more over the `batches` of the latest cut, which validation held back; returns the steps.
 
     For the model that is published, once everything is chosen: the latest window knows most of the next one, and figures on these
     examples mean nothing afterwards.
     """
-    steps = 0
-    with epoch(0) as batches:
-        for _ in batches:
-            steps += FRESH_PASSES
+    steps = FRESH_PASSES * batches
     short = replace(options, pair_steps=steps, pair_learning_rate=FRESH_RATE * options.pair_learning_rate)
-    return max(_passes(heads, epoch, short, warmup=steps // 10), default=0) if steps else 0
+    return max(_passes(heads, epoch, short, warmup=steps // 10), default=0)
 
 
 def counted_state(heads: Heads) -> dict[str, Tensor]:
@@ -151,7 +148,7 @@ def _losses(heads: Heads, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, int
     share, visit = heads.category.counted(batch["prior"], batch["cells"], batch["trends"], heads.standardised(batch["features"]))
     rows = int(known.sum())
     counts = batch["label_counts"]
-    return share_loss(share, counts)[known].sum() / max(1, rows), visit_loss(visit, counts).mean(), rows
+    return share_loss(share, window_shares(counts))[known].sum() / max(1, rows), visit_loss(visit, counts).mean(), rows
 
 
 def _validated(heads: Heads, validation: Callable[[], Batches], visit_weight: float) -> dict[str, float]:

@@ -27,10 +27,8 @@ def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> Lo
     Category: cross-entropy of the shares in the label window; a user whose window is empty has none and does not count.
     Visit: log loss of whether there is an event in a category, summed over the categories. Value: cross-entropy of the class.
     """
-    events = label_counts.sum(dim=-1, keepdim=True)
-    known = (events > 0).squeeze(-1)
-    shares = label_counts / events.clamp(min=1e-12)
-    category = share_loss(outputs.category_logits, label_counts)
+    known, shares = label_counts.sum(dim=-1) > 0, window_shares(label_counts)
+    category = share_loss(outputs.category_logits, shares)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
     visit = visit_loss(outputs.visit_logits, label_counts).sum()
     value = nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="sum")
@@ -38,9 +36,13 @@ def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> Lo
     return LossSums(category[known].sum(), entropy[known].sum(), known.sum().to(value.dtype), visit, value, rows)
 
 
-def share_loss(category_logits: Tensor, label_counts: Tensor) -> Tensor:
+def window_shares(label_counts: Tensor) -> Tensor:
+    """Events in the label window (b, C) → shares of them; zeros where it is empty."""
+    return label_counts / label_counts.sum(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
+def share_loss(category_logits: Tensor, shares: Tensor) -> Tensor:
     """(b,) cross-entropy in nats of the shares in the label window; 0 where it is empty."""
-    shares = label_counts / label_counts.sum(dim=-1, keepdim=True).clamp(min=1e-12)
     return -(shares * category_logits.log_softmax(dim=-1)).sum(dim=-1)
 
 

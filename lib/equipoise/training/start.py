@@ -79,7 +79,8 @@ def fitted_start(
     folder.mkdir(parents=True, exist_ok=True)
     counted, fresh = folder / "counted.safetensors", folder / "fresh.safetensors"
     save_file(counted_state(heads), counted)
-    say(f"pairs: {freshen(heads, validation, options):,} steps on the latest cut, for the model that is published")
+    steps = freshen(heads, validation, options, batches=-(-validation().plan.rows // options.pair_batch))
+    say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
     return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
 

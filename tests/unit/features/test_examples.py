@@ -111,7 +111,7 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         [(CUT, "B", 0.5, 0.25, 0.125), (CUT, "NEW", 1.0, 1.0, 1.0), (LATER, "A", 0.75, 0.0, 0.0)],
         "cut DATE, category STRING, visitors_share DOUBLE, visitors_share_before DOUBLE, entry_rate DOUBLE",
     )
-    dense = Dense(names_of(spec), trends_by_day(trend, spec))
+    dense = Dense(names_of(spec), trends_by_day(trend, names_of(spec)))
     assert (dense.categories, dense.width) == (("A", "B"), 2)
     frame = packed(rows, encoder_path=str(tiny_bert(tmp_path / "bert")), max_tokens=8, dense=dense, files=3)
     done = frame.withColumn("file", F.spark_partition_id()).collect()

@@ -184,5 +184,5 @@ def test_freshening_learns_what_the_latest_cut_alone_shows() -> None:
         return float(visit[:, 4].sigmoid().mean())
 
     before = chance()
-    assert freshen(heads, latest, OPTIONS) == 64
+    assert freshen(heads, latest, OPTIONS, batches=32) == 64
     assert chance() > before + 0.1

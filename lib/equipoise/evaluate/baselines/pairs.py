@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from equipoise.evaluate.arrays import Bools, Floats, Ints, summed
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
+from equipoise.tables.packing import HALF_LIVES
 
-HALF_LIVES = (7.0, 14.0, 28.0, 56.0, 112.0, 224.0)
 BEGINNING = -(1 << 40)
 """A day before any other."""
 
@@ -71,7 +71,7 @@ def features(log: Visits, cut: int) -> dict[str, Floats]:
     rows = np.flatnonzero(log.day < cut)
     age, shape = (cut - log.day[rows]).astype(np.float64), (log.users, log.categories)
     ones = np.ones(len(rows))
-    out = {f"visits_{h:g}d": np.log1p(log.total(rows, 0.5 ** (age / h))) for h in HALF_LIVES}
+    out = {f"visits_{h}d": np.log1p(log.total(rows, 0.5 ** (age / h))) for h in HALF_LIVES}
     out["lines"] = np.log1p(log.total(rows, log.lines[rows] * 0.5 ** (age / LONG_DAYS)))
     out["share"] = out["lines"] - out["lines"].mean(axis=1, keepdims=True)
     days = out["days"] = log.total(rows, ones)

@@ -11,7 +11,7 @@ import numpy as np
 
 from equipoise.evaluate.arrays import Bools, Floats, Ints
 from equipoise.evaluate.baselines import items as own
-from equipoise.evaluate.behaviour import Behaviour, Catalogue
+from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips
 from equipoise.evaluate.bootstrap import Measure, per_user
 from equipoise.evaluate.metrics import ranking
 from equipoise.evaluate.table import Comparison, Method
@@ -39,8 +39,7 @@ def baskets(
     behaviour: Behaviour, catalogue: Catalogue, excluded: tuple[str, ...], origin: int, end: int
 ) -> tuple[NextBasket, NextBasket]:
     """The next basket of every user, as items and as categories; items that do not count are left out of history and truth."""
-    trips = behaviour.where(behaviour.trips(origin) & (behaviour.item >= 0) & (behaviour.day < end))
-    log = trips.where(catalogue.countable(excluded)[trips.item])
+    log = countable_trips(behaviour, catalogue, excluded, origin, end)
     users = len(log.users)
     row, category, _ = catalogue.expand(log.item)
     as_items = next_basket(log.user, log.item, log.day, origin, end, users, len(catalogue.items))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from equipoise.evaluate.arrays import Floats, Ints, counted, summed
-from equipoise.evaluate.behaviour import Behaviour, Catalogue
+from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips
 from equipoise.evaluate.bootstrap import Measure, per_user
 from equipoise.evaluate.metrics import ranking
 from equipoise.evaluate.table import Comparison, Method
@@ -68,8 +68,7 @@ def newcomers(
     behaviour: Behaviour, catalogue: Catalogue, excluded: tuple[str, ...], start: int, end: int, seed: int
 ) -> Newcomers:
     """From the trips of the evaluated users, items of the `excluded` top levels and of unknown category left out."""
-    trips = behaviour.where(behaviour.trips(start) & (behaviour.item >= 0) & (behaviour.day < end))
-    log = trips.where(catalogue.countable(excluded)[trips.item])
+    log = countable_trips(behaviour, catalogue, excluded, start, end)
     rng, past = np.random.default_rng(seed), log.day < start
     items = np.setdiff1d(log.item[~past], log.item[past])
     items = np.sort(rng.permutation(items)[:MOST_ITEMS])
@@ -122,7 +121,7 @@ def attributes(distinct: NDArray[np.str_], _: Ints) -> Any:
     """TF-IDF rows of the comma-separated parts of texts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(tokenizer=_parts, token_pattern=None, lowercase=False).fit_transform(distinct).tocsr()
+    return TfidfVectorizer(analyzer=_parts).fit_transform(distinct).tocsr()
 
 
 def comparison(found: Newcomers, scores: Mapping[str, Floats], origin: date, groups: Mapping[str, Ints]) -> Comparison:
