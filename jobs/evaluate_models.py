@@ -23,11 +23,12 @@ from equipoise.inference.worker import Setup
 from equipoise.job import Context, Job, main
 from equipoise.models.package import load_meta
 from equipoise.recommend.lists import Policy
-from equipoise.recommend.table import Limits
+from equipoise.recommend.table import Popularity
 from equipoise.settings import Settings, chosen
 
 SILVER = ("silver.events", "silver.items", "silver.item_categories", "silver.users")
-AS_OF = ("feature.user_profile", "feature.user_vectors", "gold.user_interests", "gold.user_segments", "gold.recommendations")
+GOLD = ("gold.user_interests", "gold.user_segments", "gold.user_item_values", "gold.recommendations")
+AS_OF = ("feature.user_profile", "feature.user_vectors", *GOLD)
 WHOLE = ("feature.item_vectors", "feature.examples", "feature.examples_validation", "feature.example_spec")
 
 
@@ -49,16 +50,15 @@ JOB = Job(
 def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol:
     """The settings as plain values; `figures` of the published model say which prior it started from."""
     label_days, lists = max(s.windows.days, s.segments.horizon_days), s.recommend
-    both = lists.model_dump() | s.interests.model_dump()
     return Protocol(
         as_of=as_of, window_days=s.windows.days,
         labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
         training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
         has_amounts=s.source.has_amounts,
-        prior=(figures.get("prior_dirichlet", both["dirichlet"]), figures.get("prior_sharpening", both["sharpening"])),
+        prior=(figures.get("prior_dirichlet", s.interests.dirichlet), figures.get("prior_sharpening", s.interests.sharpening)),
         excluded=s.evaluate.exclude_categories,
         policy=Policy(as_of=as_of, **chosen(lists, Policy)),
-        limits=Limits(**{k: v for k, v in both.items() if k in Limits.__dataclass_fields__}),
+        popularity=Popularity(**chosen(s.interests, Popularity)), not_shown=lists.exclude_categories,
         seed=lists.seed, **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
     )  # fmt: skip

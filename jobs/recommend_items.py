@@ -11,38 +11,34 @@ from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
 from equipoise.recommend.lists import Policy
-from equipoise.recommend.table import Inputs, Limits, check, check_inputs, recommendations, rows_for_blocks
+from equipoise.recommend.table import Popularity, Sources, check, check_sources, recommendations, rows_for_blocks
+from equipoise.recommend.values import shown_only
 from equipoise.settings import chosen
 
 JOB = Job(
     name="recommend_items",
-    reads=("silver.events", "silver.item_categories", "gold.user_interests", "feature.user_vectors", "feature.item_vectors"),
+    reads=("silver.events", "silver.items", "silver.item_categories", "gold.user_interests", "gold.user_item_values"),
     writes=("gold.recommendations",),
     sections=("recommend", "interests"),
 )
 
 
 def run(ctx: Context) -> None:
-    settings, interests = ctx.settings.recommend, ctx.settings.interests
-    inputs = Inputs(
+    settings, item_categories = ctx.settings.recommend, ctx.read("silver.item_categories")
+    sources = Sources(
         events=ctx.read("silver.events").filter(F.col("event_date") < F.lit(ctx.as_of)),
-        item_categories=ctx.read("silver.item_categories"),
+        item_categories=item_categories,
+        stock=shown_only(item_categories, ctx.read("silver.items"), settings.exclude_categories),
         interests=_slice(ctx, "gold.user_interests"),
-        user_vectors=_slice(ctx, "feature.user_vectors"),
-        item_vectors=ctx.read("feature.item_vectors"),
+        values=_slice(ctx, "gold.user_item_values"),
     )
     policy = Policy(as_of=ctx.as_of, **chosen(settings, Policy))
-    limits = Limits(
-        half_life_days=interests.half_life_days,
-        event_weights=interests.event_weights,
-        **chosen(settings, Limits),
-    )
-    users, items, model = check_inputs(inputs, k=policy.k)
-    ctx.say(f"{users:,} users, {items:,} items, model {model}")
-    rows = rows_for_blocks(inputs, policy, limits, users=users, items=items)
+    users, model = check_sources(sources, k=policy.k)
+    ctx.say(f"{users:,} users, model {model}")
+    rows = rows_for_blocks(sources, policy, Popularity(**chosen(ctx.settings.interests, Popularity)), users=users)
     listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
     try:
-        check(listed, inputs, k=policy.k, explore_slots=policy.explore_slots)
+        check(listed, sources, k=policy.k, explore_slots=policy.explore_slots)
         ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
     finally:
         listed.unpersist()

@@ -103,6 +103,19 @@ class Laws:
         cosine = named.join(users, "user_id").join(items, "reason_key").select("user_id", "reason_key", dot.alias("true_value"))
         return {**by_category, "bought_before": bought, "looked_before": looked, "similar_text": cosine}
 
+    def relevance_is_the_value(self) -> list[str]:
+        """relevance = p_next_trip ÷ the user's highest, 0 outside the candidates; every candidate's classes sum to 1."""
+        values = self.slice("gold.user_item_values")
+        best = values.groupBy("user_id").agg(F.max("p_next_trip").alias("best"))
+        chances = values.select("user_id", "item_id", "p_next_trip").join(best, "user_id")
+        truth = F.coalesce(F.col("p_next_trip") / F.nullif("best", F.lit(0.0)), F.lit(0.0))
+        listed = self.slice("gold.recommendations").join(chances, ["user_id", "item_id"], "left")
+        off = listed.filter(F.abs(F.col("relevance") - truth) > 1e-9).count()
+        sums = values.filter(
+            "abs(p_o + p_interest + p_buy - 1) > 1e-6 OR events < known_events OR known_events < purchases"
+        ).count()
+        return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums.count(), "values that cannot be")) if n]
+
     def rows_are_conserved(self) -> list[str]:
         """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""
         metrics = self.store.read("ops.quality_metrics").filter("metric IN ('rows_in', 'rows_good', 'rows_quarantined')")
@@ -120,6 +133,7 @@ class Laws:
             self.lists_are_complete,
             self.explored_categories_are_unseen,
             self.reasons_join,
+            self.relevance_is_the_value,
             self.rows_are_conserved,
         )
         results = {law.__name__: law() for law in laws}

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from tests.pipeline import JOBS, SMALL, differences, must, submit
 
 pytestmark = pytest.mark.slow
-KILLED = ("ingest_events", "score_users", "recommend_items")
+KILLED = ("ingest_events", "score_users", "value_items", "recommend_items")
 MOMENTS = 3
 
 

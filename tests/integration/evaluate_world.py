@@ -101,6 +101,7 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
         ],
         "gold.user_interests": [row for u in world.users for row in _interests(world, u)],
         "gold.user_segments": [_segment(world, u, n) for n, u in enumerate(world.users)],
+        "gold.user_item_values": [_value(world, u, i) for u in world.users for i in world.items],
         "gold.recommendations": [_place(world, u, n) for u in world.users for n in range(K)],
     }
     for name in ("feature.examples", "feature.examples_validation"):
@@ -176,6 +177,17 @@ def _segment(world: World, user: str, number: int) -> dict[str, Any]:
         "p_buy": float(p[2]), "horizon_days": DAYS, "expected_spend": 1.0, "value_tier": 1,
         "rfm_cell": f"{1 + number % 5}-1-{1 + number % 3}",
         "rfm_segment": "made", "kmeans_cluster": 1 + number % 3, "reason": "made",
+    }  # fmt: skip
+
+
+def _value(world: World, user: str, item: str) -> dict[str, Any]:
+    """Every item is a candidate; those of the user's list are worth most, its last one before the others."""
+    listed = world.lists[user]
+    worth = 0.5 + 0.1 * listed.index(item) if item in listed else 0.4 * world.items.index(item) / ITEMS
+    return {
+        "user_id": user, "item_id": item, "horizon_days": DAYS, "segment": "O", "p_o": 0.75,
+        "p_interest": 0.0, "p_buy": 0.25, "p_next_trip": worth, "source": "history", "known_events": 1,
+        "purchases": 1, "events": 1, "cosine": None,
     }  # fmt: skip
 
 

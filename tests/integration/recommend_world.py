@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from equipoise.recommend.block import COSINE, HISTORY, POPULAR
 from equipoise.recommend.lists import Policy
-from equipoise.recommend.table import Limits
+from equipoise.recommend.table import Popularity
+from equipoise.recommend.values import Limits
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
-from tests.unit.recommend.made import World, interest, table
+from tests.unit.recommend.made import COSINE, HISTORY, POPULAR, World, interest, table
 
 AS_OF = date(2017, 11, 6)
 WEIGHTS = {"purchase": 1.0, "cart": 0.6, "click": 0.3, "view": 0.1, "rate": 1.0}
@@ -23,11 +23,15 @@ LIMITS = Limits(
     history_candidates=12,
     cosine_candidates=7,
     popular_candidates=12,
-    history_half_life_baskets=3.0,
     min_item_events=2,
+    value_cuts=2,
+    value_examples=100_000,
     half_life_days=40.0,
     event_weights=WEIGHTS,
+    horizon_days=28,
+    seed=1,
 )
+POPULARITY = Popularity(LIMITS.half_life_days, WEIGHTS)
 
 
 def policy(**changes: Any) -> Policy:
@@ -37,7 +41,6 @@ def policy(**changes: Any) -> Policy:
         "explore_slots": 2,
         "calibration": 0.4,
         "alpha": 0.01,
-        "history_weight": 0.7,
         "explore_pool": 4,
         "min_item_events": LIMITS.min_item_events,
         "seed": 1,
@@ -103,56 +106,89 @@ def _interests(
     return pd.DataFrame(rows, columns=["user_id", "category", "rank", "observed_share", "predicted_share", "target_share"])
 
 
-def rows_of(made: Shop, how: Policy, limits: Limits) -> pd.DataFrame:
-    """The rows of one block with all users, from their definitions in plain loops; `place` is that of shelves of depth k."""
-    behaviour = made.events[(made.events["event_type"] != "expose") & made.events["item_id"].notna()]
+@dataclass(frozen=True)
+class Counted:
+    """What a shop's behaviour comes to, in plain loops: weights of visits, events per user × item, the shelves' world."""
+
+    visits: dict[tuple[str, str, date], float]
+    counts: dict[tuple[str, str], dict[str, int]]
+    world: World
+
+
+def counted(made: Shop, depth: int) -> Counted:
+    """Visits, counts and a world with shelves of `depth`."""
+    past = made.events[made.events["event_date"] < AS_OF]
+    behaviour = past[(past["event_type"] != "expose") & past["item_id"].notna()]
     visits: dict[tuple[str, str, date], float] = defaultdict(float)
     counts: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: {"known": 0, "bought": 0, "looked": 0})
     for e in behaviour.itertuples():
         key = (e.user_id, e.item_id, e.event_date)
-        visits[key] = max(visits[key], limits.event_weights.get(e.event_type, 0.0))
+        visits[key] = max(visits[key], LIMITS.event_weights.get(e.event_type, 0.0))
         count = counts[(e.user_id, e.item_id)]
         count["known"] += e.event_type in KNOWING_EVENT_TYPES
         count["bought"] += e.event_type == "purchase"
         count["looked"] += 1
     popularity, number = defaultdict(float), defaultdict(int)
     for (_, item, day), weight in visits.items():
-        popularity[item] += weight * 2 ** (-(how.as_of - day).days / limits.half_life_days)
+        popularity[item] += weight * 2 ** (-(AS_OF - day).days / LIMITS.half_life_days)
         number[item] += 1
     of: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for r in made.item_categories.itertuples():
         of[r.item_id].append((r.category, r.weight))
-    world = World(dict(of), {i: popularity[i] for i in of}, {i: number[i] for i in of}, how.k)
-    rows = world.shelf_rows()
-    for user in made.user_vectors:
-        rows += _rows_of_user(user, made, world, visits, counts, limits)
-    return table(rows)
+    return Counted(visits, counts, World(dict(of), {i: popularity[i] for i in of}, {i: number[i] for i in of}, depth))
 
 
-def _rows_of_user(user: str, made: Shop, world: World, visits: Any, counts: Any, limits: Limits) -> list[dict[str, object]]:
-    days = sorted({d for u, _, d in visits if u == user}, reverse=True)
+def candidates_of(made: Shop, user: str) -> dict[str, dict[str, Any]]:
+    """Item → source, cosine and counts of every candidate of a user at AS_OF, from the definitions."""
+    all_of = counted(made, 1)
+    world, days = all_of.world, sorted({d for u, _, d in all_of.visits if u == user}, reverse=True)
     decayed: dict[str, float] = defaultdict(float)
-    for (u, item, day), weight in visits.items():
+    for (u, item, day), weight in all_of.visits.items():
         if u == user:
-            decayed[item] += weight * 2 ** (-days.index(day) / limits.history_half_life_baskets)
-    total = sum(decayed.values())
-    own = {i: round(v, 12) / total for i, v in decayed.items() if v > 0}
-    history = sorted(own, key=lambda i: (-own[i], i))[: limits.history_candidates]
-    eligible = [i for i, n in world.visits.items() if n >= limits.min_item_events]
+            decayed[item] += weight * 2 ** (-days.index(day) / 10)
+    own = {i: round(v, 8) for i, v in decayed.items() if v > 0}
+    history = sorted(own, key=lambda i: (-own[i], i))[: LIMITS.history_candidates]
+    eligible = [i for i, n in world.visits.items() if n >= LIMITS.min_item_events]
     u = np.array(made.user_vectors[user])
     near = {i: round(float(u @ np.array(made.item_vectors[i])), 9) for i in eligible}
-    close = sorted(eligible, key=lambda i: (-near[i], -world.popularity[i], i))[: limits.cosine_candidates]
+    close = sorted(eligible, key=lambda i: (-near[i], -world.popularity[i], i))[: LIMITS.cosine_candidates]
     mine = made.interests[made.interests["user_id"] == user]
-    top = mine[mine["rank"] <= -(-limits.popular_candidates // 5)]["category"]
-    popular = {i for c in top for i in world.in_category(c)[:5] if world.visits[i] >= limits.min_item_events}
-    rows: list[dict[str, object]] = []
-    for item in sorted({*history, *close, *popular}):
-        facts: dict[str, object] = {"source": HISTORY if item in history else COSINE if item in close else POPULAR}
-        facts |= {"cosine": near[item]} if item in close else {}
-        facts |= {"own": own[item], **counts[(user, item)]} if item in history else {}
-        rows += world.candidate_rows(user, item, **facts)
-    seen = {c for (who, i), n in counts.items() if who == user and n["known"] for c, _ in world.categories[i]}
-    return rows + [
-        interest(user, r.category, r.target_share, r.predicted_share, r.observed_share, r.category in seen)
-        for r in mine.itertuples()
-    ]
+    top = mine[mine["rank"] <= -(-LIMITS.popular_candidates // 5)]["category"]
+    popular = {i for c in top for i in world.in_category(c)[:5] if world.visits[i] >= LIMITS.min_item_events}
+    return {
+        item: {
+            "source": HISTORY if item in history else COSINE if item in close else POPULAR,
+            "cosine": near[item] if item in close else None,
+            **all_of.counts.get((user, item), {"known": 0, "bought": 0, "looked": 0}),
+        }
+        for item in sorted({*history, *close, *popular})
+    }
+
+
+def values_of(made: Shop, seed: int = 1) -> pd.DataFrame:
+    """gold.user_item_values of a shop with values out of a hat, some of them equal."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in made.user_vectors:
+        for item, facts in candidates_of(made, user).items():
+            value = float(rng.integers(0, 20)) / 20
+            rows.append((user, item, value, facts["source"], facts["known"], facts["bought"], facts["looked"], facts["cosine"]))
+    names = ["user_id", "item_id", "p_next_trip", "source", "known_events", "purchases", "events", "cosine"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def rows_of(made: Shop, values: pd.DataFrame, how: Policy) -> pd.DataFrame:
+    """The rows of one block with all users, from their definitions in plain loops; `place` is that of shelves of depth k."""
+    all_of = counted(made, how.k)
+    world = all_of.world
+    rows = world.shelf_rows()
+    for r in values.itertuples():
+        facts = {"value": r.p_next_trip, "source": r.source, "known": r.known_events, "bought": r.purchases, "looked": r.events}
+        rows += world.candidate_rows(r.user_id, r.item_id, **facts, cosine=np.nan if r.cosine is None else r.cosine)
+    for user in made.user_vectors:
+        seen = {c for (who, i), n in all_of.counts.items() if who == user and n["known"] for c, _ in world.categories[i]}
+        rows += [
+            interest(user, r.category, r.target_share, r.predicted_share, r.observed_share, r.category in seen)
+            for r in made.interests[made.interests["user_id"] == user].itertuples()
+        ]
+    return table(rows)

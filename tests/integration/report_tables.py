@@ -68,6 +68,7 @@ def write_night(
         "feature.user_profile": _profiles(users, rng),
         "gold.user_interests": _interests(users, tastes, rng),
         "gold.user_segments": _segments(users, rng),
+        "gold.user_item_values": _values(users, sizes),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
     }
@@ -247,6 +248,12 @@ def _segments(users: list[str], rng: np.random.Generator) -> Records:
         }
         for i, user in enumerate(users)
     ]
+
+
+def _values(users: list[str], sizes: Sizes) -> Records:
+    facts = {"horizon_days": 28, "segment": "O", "p_o": 0.9, "p_interest": 0.0, "p_buy": 0.1, "p_next_trip": 0.05, "cosine": None}
+    counts = {"source": "history", "known_events": 1, "purchases": 1, "events": 1}
+    return [{"user_id": user, "item_id": f"i{item}", **facts, **counts} for user in users for item in range(sizes.places)]
 
 
 def _lists(users: list[str], tastes: np.ndarray, sizes: Sizes, rng: np.random.Generator) -> Records:

@@ -133,6 +133,16 @@ def test_list_metrics_equal_a_loop_over_the_events(world: World, rows: pd.DataFr
     assert value(rows, "items", method, "category_recall") == pytest.approx(np.mean(by_category))
 
 
+def test_lists_by_value_alone_hold_the_same_items_the_other_way_round(world: World, rows: pd.DataFrame) -> None:
+    ndcg = []
+    for user, wanted in next_baskets(world)[0].items():
+        best = sum(1 / np.log2(p + 2) for p in range(min(K, len(wanted))))
+        ndcg.append(sum((i in wanted) / np.log2(p + 2) for p, i in enumerate(reversed(world.lists[user]))) / best)
+    assert value(rows, "items", "item_values", "ndcg") == pytest.approx(np.mean(ndcg))
+    published = value(rows, "items", f"{MODEL} λ=0.3 slots={SLOTS}", "recall")
+    assert value(rows, "items", "item_values", "recall") == pytest.approx(published)
+
+
 def test_personal_frequency_equals_a_loop_over_the_events(world: World, rows: pd.DataFrame) -> None:
     truth, history = next_baskets(world)
     everything = [(u, i, day) for u, i, day, _ in world.events if day < AS_OF and i != FUEL and world.category[i] != "UNKNOWN"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import runpy
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,15 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.job.run import run
-from equipoise.recommend.cosine import cosine_candidates
-from equipoise.recommend.history import best_of_history, histories, visits
+from equipoise.recommend.history import visits
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.popularity import category_items, item_popularity
-from equipoise.recommend.table import Inputs, check, check_inputs, recommendations, rows_for_blocks
+from equipoise.recommend.table import Sources, check, check_sources, recommendations, rows_for_blocks
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
 from tests.acceptance import Laws
-from tests.integration.recommend_world import AS_OF, LIMITS, WEIGHTS, Shop, policy, rows_of, shop
+from tests.integration.recommend_world import AS_OF, POPULARITY, WEIGHTS, Shop, policy, rows_of, shop, values_of
 from tests.integration.test_job import TOML
 from tests.unit.recommend.reference import Reference
 
@@ -33,43 +32,39 @@ KEYS = ["item_id", "category", "slot", "source", "reason_code", "reason_key"]
 NUMBERS = ["score", "relevance", "propensity", "reason_value"]
 FLAGS = [
     "--recommend.k=8",
-    "--recommend.history_candidates=12",
     "--recommend.min_item_events=2",
     "--recommend.explore_pool=4",
     "--recommend.calibration=0.4",
 ]
 
 
-def on_spark(spark: SparkSession, made: Shop) -> Inputs:
-    def frame(rows: list[tuple[object, ...]], ddl: str) -> DataFrame:
-        return spark.createDataFrame(rows, ddl)
+def frame_of(spark: SparkSession, rows: pd.DataFrame, ddl: str) -> DataFrame:
+    plain = rows.astype(object).where(rows.notna(), None)
+    return spark.createDataFrame(list(plain.itertuples(index=False, name=None)), ddl)
 
-    events = made.events.astype(object).where(made.events.notna(), None)
-    return Inputs(
-        frame(
-            list(events.itertuples(index=False, name=None)), "user_id string, item_id string, event_type string, event_date date"
-        ),
-        frame(list(made.item_categories.itertuples(index=False, name=None)), "item_id string, category string, weight double"),
-        frame(
-            list(made.interests.itertuples(index=False, name=None)),
-            "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double",
-        ),
-        frame([(u, "m1", v) for u, v in made.user_vectors.items()], "user_id string, model_id string, vector array<float>"),
-        frame(
-            [(i, "m1", made.texts[i], v) for i, v in made.item_vectors.items()],
-            "item_id string, model_id string, text_sha256 string, vector array<float>",
-        ),
+
+def on_spark(spark: SparkSession, made: Shop) -> Sources:
+    events = "user_id string, item_id string, event_type string, event_date date"
+    stock = frame_of(spark, made.item_categories, "item_id string, category string, weight double")
+    shares = "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double"
+    values = (
+        "user_id string, item_id string, p_next_trip double, source string, known_events bigint, purchases bigint, "
+        "events bigint, cosine double"
+    )
+    valued = frame_of(spark, values_of(made), values).withColumn("model_id", F.lit("m1"))
+    return Sources(
+        frame_of(spark, made.events, events), stock, stock, frame_of(spark, made.interests, shares), valued.localCheckpoint()
     )
 
 
 @pytest.fixture(scope="module")
-def inputs(spark: SparkSession) -> Inputs:
+def sources(spark: SparkSession) -> Sources:
     return on_spark(spark, shop())
 
 
 @pytest.fixture(scope="module")
-def listed(inputs: Inputs) -> DataFrame:
-    return recommendations(rows_for_blocks(inputs, policy(), LIMITS, users=30, items=50), policy()).persist()
+def listed(sources: Sources) -> DataFrame:
+    return recommendations(rows_for_blocks(sources, policy(), POPULARITY, users=30), policy()).persist()
 
 
 def sorted_pandas(frame: DataFrame) -> pd.DataFrame:
@@ -77,7 +72,7 @@ def sorted_pandas(frame: DataFrame) -> pd.DataFrame:
 
 
 def test_lists_from_raw_events_are_those_of_plain_python(listed: DataFrame) -> None:
-    found, rows = sorted_pandas(listed), rows_of(shop(), policy(), LIMITS)
+    found, rows = sorted_pandas(listed), rows_of(shop(), values_of(shop()), policy())
     assert found["user_id"].nunique() == 30
     for user, mine in found.groupby("user_id"):
         expected = pd.DataFrame(Reference(rows, str(user), policy()).rows(), columns=["rank", *KEYS, *NUMBERS])
@@ -88,8 +83,8 @@ def test_lists_from_raw_events_are_those_of_plain_python(listed: DataFrame) -> N
     assert codes <= set(found["reason_code"])
 
 
-def test_every_law_holds_and_the_check_says_so(listed: DataFrame, inputs: Inputs) -> None:
-    check(listed, inputs, k=8, explore_slots=2)
+def test_every_law_holds_and_the_check_says_so(listed: DataFrame, sources: Sources) -> None:
+    check(listed, sources, k=8, explore_slots=2)
     found = sorted_pandas(listed)
     assert (found["rank"].to_numpy().reshape(-1, 8) == np.arange(1, 9)).all()
     assert (found["slot"].to_numpy().reshape(-1, 8) == ["exploit"] * 6 + ["explore"] * 2).all()
@@ -135,45 +130,17 @@ def test_words(spark: SparkSession) -> None:
     assert [r for r in frame.select(reason_text(AS_OF).alias("said"), "expected").collect() if r["said"] != r["expected"]] == []
 
 
-def test_the_order_and_the_partitions_of_the_input_do_not_matter(inputs: Inputs, listed: DataFrame) -> None:
+def test_the_order_and_the_partitions_of_the_input_do_not_matter(sources: Sources, listed: DataFrame) -> None:
     shuffled = replace(
-        inputs,
-        events=inputs.events.orderBy(F.rand(3)).repartition(5),
-        item_categories=inputs.item_categories.orderBy(F.rand(4)).repartition(3),
-        interests=inputs.interests.orderBy(F.rand(5)),
-        item_vectors=inputs.item_vectors.orderBy(F.rand(6)).repartition(4),
+        sources,
+        events=sources.events.orderBy(F.rand(3)).repartition(5),
+        item_categories=sources.item_categories.orderBy(F.rand(4)).repartition(3),
+        interests=sources.interests.orderBy(F.rand(5)),
+        values=sources.values.orderBy(F.rand(6)).repartition(4),
     )
     # Other block sizes too: users counted as many more, so that nearly everybody has a block alone.
-    again = recommendations(rows_for_blocks(shuffled, policy(), LIMITS, users=20_000, items=60_000), policy())
+    again = recommendations(rows_for_blocks(shuffled, policy(), POPULARITY, users=20_000), policy())
     pd.testing.assert_frame_equal(sorted_pandas(listed), sorted_pandas(again))
-
-
-def test_history_by_hand(spark: SparkSession) -> None:
-    day = date(2017, 11, 5)
-    events = spark.createDataFrame(
-        [
-            ("u", "a", "purchase", day),
-            ("u", "a", "purchase", day),  # the same visit
-            ("u", "a", "view", day - timedelta(days=9)),
-            ("u", "b", "purchase", day - timedelta(days=9)),
-            ("u", "c", "purchase", day - timedelta(days=30)),
-            ("u", "c", "expose", day),
-            ("u", None, "search", day),
-            ("u", "d", "share", day),  # weighs nothing here
-        ],
-        "user_id string, item_id string, event_type string, event_date date",
-    )
-    found = histories(visits(events, event_weights=WEIGHTS), half_life_baskets=1.0)
-    rows = {r["item_id"]: (round(r["own"], 9), r["known"], r["bought"], r["looked"]) for r in found.collect()}
-    # Weights: a 1 + .1/2, b 1/2, c 1/4; their sum is 1.8.
-    assert rows == {
-        "a": (round(1.05 / 1.8, 9), 2, 2, 3),
-        "b": (round(0.5 / 1.8, 9), 1, 1, 1),
-        "c": (round(0.25 / 1.8, 9), 1, 1, 1),
-        "d": (0.0, 0, 0, 1),
-    }
-    assert [r["item_id"] for r in best_of_history(found, limit=2).orderBy(F.desc("own")).collect()] == ["a", "b"]
-    assert best_of_history(found, limit=9).count() == 3, "what weighs nothing is no candidate"
 
 
 def test_popularity_by_hand(spark: SparkSession) -> None:
@@ -201,25 +168,7 @@ def test_popularity_by_hand(spark: SparkSession) -> None:
     }
 
 
-@pytest.mark.parametrize("blocks", [(1, 1), (3, 4)])
-def test_nearest_items_are_exact_in_any_blocks_and_ties_fall_by_popularity(spark: SparkSession, blocks: tuple[int, int]) -> None:
-    made = shop(seed=4)
-    popularity = {i: float(n % 3) for n, i in enumerate(sorted(made.item_vectors))}
-    items = spark.createDataFrame(
-        [(i, made.texts[i], popularity[i], v) for i, v in made.item_vectors.items()],
-        "item_id string, text_sha256 string, popularity double, vector array<float>",
-    )
-    users = on_spark(spark, made).user_vectors
-    found = cosine_candidates(users, items, limit=6, user_blocks=blocks[0], item_blocks=blocks[1]).toPandas()
-    for user, mine in found.groupby("user_id"):
-        exact = {i: round(float(np.dot(made.user_vectors[str(user)], v)), 9) for i, v in made.item_vectors.items()}
-        order = sorted(exact, key=lambda i: (-exact[i], -popularity[i], i))[:6]
-        assert sorted(mine["item_id"]) == sorted(order)
-        np.testing.assert_allclose(mine.set_index("item_id")["cosine"].reindex(order), [exact[i] for i in order], atol=2e-9)
-    assert found["user_id"].nunique() == 30
-
-
-def test_the_check_finds_planted_faults(listed: DataFrame, inputs: Inputs) -> None:
+def test_the_check_finds_planted_faults(listed: DataFrame, sources: Sources) -> None:
     first = listed.orderBy("user_id").first()
     assert first is not None
     here = (F.col("user_id") == first["user_id"]) & (F.col("rank") == 8)
@@ -236,80 +185,64 @@ def test_the_check_finds_planted_faults(listed: DataFrame, inputs: Inputs) -> No
     }
     for fault, frame in faults.items():
         with pytest.raises(ContractError, match=f"1 users break .* such as {first['user_id']}"):
-            check(frame, inputs, k=8, explore_slots=2)
+            check(frame, sources, k=8, explore_slots=2)
             pytest.fail(fault)
 
 
-def test_a_catalogue_smaller_than_a_list_is_refused(inputs: Inputs) -> None:
-    with pytest.raises(ContractError, match=r"has 50 items, a list needs 51; lower recommend\.k"):
-        check_inputs(inputs, k=51)
-
-
-def test_users_without_vectors_and_vectors_of_two_models_are_refused(inputs: Inputs) -> None:
-    assert check_inputs(inputs, k=8) == (30, 50, "m1")
-    fewer = inputs.user_vectors.filter("user_id > 'u01'")
-    with pytest.raises(ContractError, match=r"2 users of gold.user_interests are not in feature.user_vectors, such as u00, u01"):
-        check_inputs(replace(inputs, user_vectors=fewer), k=8)
-    with pytest.raises(ContractError, match=r"1 users of feature.user_vectors are not in gold.user_interests, such as u05"):
-        check_inputs(replace(inputs, interests=inputs.interests.filter("user_id <> 'u05'")), k=8)
-    mixed = inputs.item_vectors.withColumn(
-        "model_id", F.when(F.col("item_id") == "i03", F.lit("m0")).otherwise(F.col("model_id"))
-    )
-    with pytest.raises(ContractError, match=r"2 models \(m0, m1\), expected 1"):
-        check_inputs(replace(inputs, item_vectors=mixed), k=8)
+def test_sources_that_make_no_lists_are_refused(sources: Sources) -> None:
+    assert check_sources(sources, k=8) == (30, "m1")
+    with pytest.raises(ContractError, match=r"has 50 items that may be shown, a list needs 51; lower recommend\.k"):
+        check_sources(sources, k=51)
     with pytest.raises(ContractError, match="no users at this as_of"):
-        check_inputs(replace(inputs, interests=inputs.interests.limit(0), user_vectors=inputs.user_vectors.limit(0)), k=8)
+        check_sources(replace(sources, interests=sources.interests.limit(0)), k=8)
+    with pytest.raises(ContractError, match=r"from 0 models \(none\), expected 1; run value_items"):
+        check_sources(replace(sources, values=sources.values.limit(0)), k=8)
+    mixed = F.when(F.col("item_id") == "i03", F.lit("m0")).otherwise(F.col("model_id"))
+    with pytest.raises(ContractError, match=r"from 2 models \(m0, m1\), expected 1"):
+        check_sources(replace(sources, values=sources.values.withColumn("model_id", mixed)), k=8)
 
 
 def test_lists_that_cannot_be_filled_stop_the_job(spark: SparkSession) -> None:
     made = shop(seed=2)
     only = made.interests[made.interests["category"] == "c1"].assign(rank=1, target_share=1.0)
     made = replace(made, interests=only, user_vectors={u: v for u, v in made.user_vectors.items() if u in set(only["user_id"])})
-    inputs, how = on_spark(spark, made), policy(k=40, explore_slots=2)
-    found = recommendations(rows_for_blocks(inputs, how, LIMITS, users=30, items=50), how)
+    sources, how = on_spark(spark, made), policy(k=40, explore_slots=2)
+    found = recommendations(rows_for_blocks(sources, how, POPULARITY, users=30), how)
     with pytest.raises(ContractError, match="a short list lacks items"):
-        check(found, inputs, k=40, explore_slots=2)
+        check(found, sources, k=40, explore_slots=2)
 
 
 def write(store: Store, spark: SparkSession, made: Shop) -> None:
-    """The shop as tables."""
-    inputs = on_spark(spark, made)
-    events = inputs.events.withColumns(
+    """The shop as the tables that the job reads."""
+    sources = on_spark(spark, made)
+    events = sources.events.withColumns(
         {
             "event_id": F.sha2(F.concat_ws("|", "user_id", "item_id", "event_type", "event_date", F.rand(1)), 256),
             "event_ts": F.col("event_date").cast("timestamp"),
-            "synthetic": F.lit(True),
         }
     )
-    stamps = {
-        "as_of": F.lit(AS_OF),
-        "evidence": F.lit(1.0),
-        "visit_probability": F.lit(0.5),
-        "is_predicted_top": F.lit(False),
-        "reason": F.lit("made"),
-    }
-    stamps |= {"run_id": F.lit("r"), "model_id": F.lit("m1"), "synthetic": F.lit(True)}
-    probabilities = {n: F.lit(p) for n, p in (("p_o", 0.2), ("p_interest", 0.3), ("p_buy", 0.5), ("expected_spend", 1.0))}
+    stamps = {"as_of": F.lit(AS_OF), "run_id": F.lit("r"), "synthetic": F.lit(True), "reason": F.lit("made")}
+    told = {"evidence": F.lit(1.0), "visit_probability": F.lit(0.5), "is_predicted_top": F.lit(False), "model_id": F.lit("m1")}
+    chances = {"p_o": F.lit(0.5), "p_interest": F.lit(0.0), "p_buy": F.lit(0.5), "horizon_days": F.lit(28), "segment": F.lit("O")}
+    titles = sources.item_categories.select("item_id").distinct()
     frames = {
-        "silver.events": events,
-        "silver.item_categories": inputs.item_categories.withColumn("category_path", F.col("category")),
-        "gold.user_interests": inputs.interests.withColumns(stamps),
-        "feature.user_vectors": inputs.user_vectors.withColumns(
-            {
-                "as_of": F.lit(AS_OF),
-                "category_probabilities": F.array(F.lit(1.0).cast("float")),
-                "visit_probabilities": F.array(F.lit(1.0).cast("float")),
-                **probabilities,
-            }
-        ),
-        "feature.item_vectors": inputs.item_vectors,
+        "silver.events": events.withColumn("synthetic", F.lit(True)),
+        "silver.items": titles.withColumns({c: F.lit(c) for c in ("title", "category_1", "category_2", "category_3", "text")}),
+        "silver.item_categories": sources.item_categories.withColumn("category_path", F.col("category")),
+        "gold.user_interests": sources.interests.withColumns(stamps | told),
+        "gold.user_item_values": sources.values.withColumns(stamps | chances),
     }
     for name, frame in frames.items():
-        types = {f.name: f.dataType for f in CATALOGUE[name].struct_type()}
-        whole = frame.withColumn("source", F.lit("simulated")) if "source" in types else frame
-        full = whole.select(*[(F.col(c) if c in whole.columns else F.lit(None)).cast(t).alias(c) for c, t in types.items()])
-        values = {k: {"as_of": AS_OF, "source": "simulated"}[k] for k in CATALOGUE[name].slice_by}
-        store.replace(full, name, values, fingerprint=str(len(made.events)), job="test")
+        put(store, name, frame, fingerprint=str(len(made.events)))
+
+
+def put(store: Store, name: str, frame: DataFrame, *, fingerprint: str) -> None:
+    """A slice of a table from a frame with some of its columns; the others are null."""
+    types = {f.name: f.dataType for f in CATALOGUE[name].struct_type()}
+    whole = frame if name.startswith("gold") or "source" not in types else frame.withColumn("source", F.lit("simulated"))
+    full = whole.select(*[(F.col(c) if c in whole.columns else F.lit(None)).cast(t).alias(c) for c, t in types.items()])
+    values = {k: {"as_of": AS_OF, "source": "simulated"}[k] for k in CATALOGUE[name].slice_by}
+    store.replace(full, name, values, fingerprint=fingerprint, job="test")
 
 
 def test_the_job(spark: SparkSession, tmp_path: Path) -> None:

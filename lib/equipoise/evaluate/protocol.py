@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 
 from equipoise.errors import SettingsError
 from equipoise.recommend.lists import Policy
-from equipoise.recommend.table import Limits
+from equipoise.recommend.table import Popularity
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Protocol:
     """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`.
 
     prior: pseudo-weight of the population and exponent that the model started from.
-    policy, limits: how the published lists were made. frontier: the λ to try.
+    policy, popularity: how the published lists were made; not_shown: top-level categories they leave out. frontier: the λ to try.
     """
 
     as_of: date
@@ -31,7 +31,8 @@ class Protocol:
     prior: tuple[float, float]
     excluded: tuple[str, ...]
     policy: Policy
-    limits: Limits
+    popularity: Popularity
+    not_shown: tuple[str, ...]
     frontier: tuple[float, ...]
     resamples: int
     seed: int
@@ -68,6 +69,7 @@ class Tables:
     vectors: DataFrame
     interests: DataFrame
     segments: DataFrame
+    values: DataFrame
     recommendations: DataFrame
     item_vectors: DataFrame
     examples: DataFrame

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
@@ -107,6 +107,16 @@ def lists_of(rows: pd.DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: 
     category[user, place] = catalogue.category_numbers(rows["category"].to_numpy(dtype=str))
     explore[user, place] = (rows["slot"] == SLOTS[1]).to_numpy()
     return Lists(item, category, explore)
+
+
+def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:
+    """The k items of each user with the highest p_next_trip in gold.user_item_values, ties by item_id; no balance, no slots."""
+    best_first = Window.partitionBy("user_id").orderBy(F.desc("p_next_trip"), "item_id")
+    ranked = values.select("user_id", "item_id", F.row_number().over(best_first).alias("rank")).filter(F.col("rank") <= k)
+    user, rows = _of_users(ranked.toPandas(), behaviour)
+    item = np.full((len(behaviour.users), k), EMPTY)
+    item[user, rows["rank"].to_numpy(dtype=np.int64) - 1] = catalogue.item_numbers(rows["item_id"].to_numpy(dtype=str))
+    return Lists(item, np.where(item == EMPTY, EMPTY, catalogue.main[item]), np.zeros(item.shape, dtype=bool))
 
 
 def features(profile: DataFrame, behaviour: Behaviour) -> Floats:

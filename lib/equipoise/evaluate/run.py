@@ -22,10 +22,14 @@ from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standi
 from equipoise.evaluate.tasks import balance, categories, interests, items, new_items, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
-from equipoise.recommend.table import Inputs, rows_for_blocks
+from equipoise.recommend.table import Sources, rows_for_blocks
+from equipoise.recommend.values import shown_only
 
 MODEL = "text_lora"
 """Name of the model's route in `method`."""
+
+VALUES = "item_values"
+"""Name of lists by p_next_trip of gold.user_item_values alone."""
 
 PAIR_USERS = 5_000
 """Users whose pairs with every category are compared: 300 categories and 24 features of them take a GB."""
@@ -66,6 +70,7 @@ class Evaluation:
         if here:
             shown = published.lists(self.tables.recommendations, self.behaviour, self.catalogue, one.policy.k)
             lists[f"{MODEL} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
+            lists[VALUES] = published.most_valued(self.tables.values, self.behaviour, self.catalogue, one.policy.k)
             by_category[f"{MODEL} predicted_share"] = self.predictions[0].shares
             by_category["target_share"] = self._share("target_share")
         return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
@@ -75,14 +80,14 @@ class Evaluation:
         one, at = self.protocol, self.tables
         ids = sample_users(at.segments.select("user_id"), one.seed, balance.SWEEP_USERS)[0]
         users = at.segments.select("user_id").filter(F.col("user_id").isin([str(i) for i in ids]))
-        inputs = Inputs(
+        sources = Sources(
             at.events.filter(F.col("event_date") < F.lit(one.as_of)),
             at.item_categories,
+            shown_only(at.item_categories, at.items, one.not_shown),
             at.interests.join(users, "user_id", "left_semi"),
-            at.vectors.join(users, "user_id", "left_semi"),
-            at.item_vectors,
+            at.values.join(users, "user_id", "left_semi"),
         )
-        candidates = rows_for_blocks(inputs, one.policy, one.limits, users=len(ids), items=len(self.catalogue.items))
+        candidates = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
         settings = balance.policies(one.policy, one.frontier)
         found = dict(list(balance.sweep(candidates, settings).toPandas().groupby("policy")))
         swept = {
@@ -98,7 +103,7 @@ class Evaluation:
         start = day_number(origin)
         answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in interests.counting(counts, number).items()}
         if here:
-            base, how = self._population(), one.limits
+            base, how = self._population(), one.popularity
             prior = interests.prior(self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.prior, base)
             answers |= {
                 MODEL: [p.shares for p in self.predictions],

@@ -1,4 +1,4 @@
-"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not eight times."""
+"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not nine times."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ ORDER = (
     "finetune_encoder",
     "score_users",
     "segment_users",
+    "value_items",
     "recommend_items",
     "evaluate_models",
     "publish_report",

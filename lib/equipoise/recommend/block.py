@@ -17,7 +17,9 @@ Bools = NDArray[np.bool_]
 Strings = NDArray[np.object_]
 
 CANDIDATE, INTEREST, SHELF = "candidate", "interest", "shelf"
+SOURCES = ("history", "cosine", "popular")
 HISTORY, COSINE, POPULAR = 1, 2, 3
+"""Places among SOURCES, from 1."""
 
 COLUMNS = {
     "block": "int",
@@ -30,9 +32,9 @@ COLUMNS = {
     "popularity": "double",
     "visits": "bigint",
     "place": "int",
-    "own": "double",
+    "value": "double",
     "cosine": "double",
-    "source": "int",
+    "source": "string",
     "known": "bigint",
     "bought": "bigint",
     "looked": "bigint",
@@ -43,8 +45,8 @@ COLUMNS = {
 }
 """Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
 
-candidate: user × item × category of the item: weight, share (of the item in the category's popularity), own, cosine (null
-where it was not computed), source, known, bought, looked.
+candidate: user × item × category of the item: weight, share (of the item in the category's popularity), value, cosine
+(null where it was not computed), source (a name of SOURCES), known, bought, looked.
 interest: user × category: a row of gold.user_interests with target, predicted and observed share, and whether it is seen.
 shelf: item × category: weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
 """
@@ -79,7 +81,7 @@ class Candidates:
 
     user: Ints
     item_id: Strings
-    own: Floats
+    value: Floats
     cosine: Floats
     source: Ints
     known: Ints
@@ -165,9 +167,9 @@ def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[A
     return Candidates(
         user=user[first],
         item_id=names.to_numpy(object)[item[first]],
-        own=each("own")[first],
+        value=each("value")[first],
         cosine=each("cosine")[first],
-        source=whole("source"),
+        source=pd.Index(SOURCES).get_indexer(rows["source"])[order][first].astype(np.int64) + 1,
         known=whole("known"),
         bought=whole("bought"),
         looked=whole("looked"),

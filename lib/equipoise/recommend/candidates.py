@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, POPULAR, SHELF
+from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, POPULAR, SHELF, SOURCES
+from equipoise.recommend.pairs import categories_at, items_at
 from equipoise.recommend.popularity import shelves
 
 POPULAR_PER_CATEGORY = 5
@@ -29,30 +30,35 @@ def popular_candidates(interests: DataFrame, category_items: DataFrame, *, limit
     return foremost.join(popular.select("category", "item_id"), "category").select("user_id", "item_id").distinct()
 
 
-def candidates(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataFrame:
-    """One row per user × item that some source brought.
+def of_history(histories: DataFrame, *, limit: int) -> DataFrame:
+    """The `limit` rows of each user × cut with the largest own_10 (none with 0), ties by item_id; see `pairs.histories_at`."""
+    best_first = Window.partitionBy("user_id", "cut").orderBy(F.desc("own_10"), "item_id")
+    ranked = histories.filter("own_10 > 0").withColumn("nth", F.row_number().over(best_first))
+    return ranked.filter(F.col("nth") <= limit).drop("nth")
 
-    Returns:
-        user_id, item_id, own, known, bought, looked (0 when it is not from history), cosine (null when it is not from the
-        vectors), source (of several the first of history, cosine, popular).
-    """
-    parts = (
-        _part(history, HISTORY, own=F.col("own"), known=F.col("known"), bought=F.col("bought"), looked=F.col("looked")),
-        _part(cosine, COSINE, cosine=F.col("cosine")),
-        _part(popular, POPULAR),
-    )
-    # No source names an item twice, so the largest value is the only one there is.
+
+def popular_at(histories: DataFrame, *, limit: int, min_visits: int) -> DataFrame:
+    """user_id, item_id, cut: as `popular_candidates`, at cuts for which there are no interests; the user's main categories by
+    decayed visits stand for the target there."""
+    best_first = Window.partitionBy("user_id", "cut").orderBy(F.desc("category_own"), "category")
+    ranked = categories_at(histories).withColumn("nth", F.row_number().over(best_first))
+    foremost = ranked.filter(F.col("nth") <= -(-limit // POPULAR_PER_CATEGORY)).select("user_id", "cut", "category")
+    popular = items_at(histories).filter((F.col("place") <= POPULAR_PER_CATEGORY) & (F.col("seen") >= min_visits))
+    return foremost.join(popular.select("cut", "category", "item_id"), ["cut", "category"]).drop("category")
+
+
+def gathered(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataFrame:
+    """One row per user × item that some source brought: user_id, item_id, cosine (null when it is not from the vectors), source
+    (of several the first of history, cosine, popular)."""
+    none = F.lit(None).cast("double").alias("cosine")
+    parts = [
+        frame.select("user_id", "item_id", value, F.lit(source).alias("source"))
+        for source, frame, value in ((HISTORY, history, none), (COSINE, cosine, F.col("cosine")), (POPULAR, popular, none))
+    ]
+    names = F.array(*[F.lit(n) for n in SOURCES])
     whole = reduce(DataFrame.unionByName, parts).groupBy("user_id", "item_id")
-    return whole.agg(
-        *[F.max(c).alias(c) for c in ("own", "known", "bought", "looked", "cosine")], F.min("source").alias("source")
-    )
-
-
-def _part(frame: DataFrame, source: int, **facts: Column) -> DataFrame:
-    zero, none = F.lit(0).cast("bigint"), F.lit(None).cast("double")
-    default = {"own": F.lit(0.0), "known": zero, "bought": zero, "looked": zero, "cosine": none}
-    values = [facts.get(name, value).alias(name) for name, value in default.items()]
-    return frame.select("user_id", "item_id", *values, F.lit(source).alias("source"))
+    found = whole.agg(F.max("cosine").alias("cosine"), F.min("source").alias("source"))
+    return found.withColumn("source", F.element_at(names, F.col("source")))
 
 
 def block_rows(
@@ -61,7 +67,7 @@ def block_rows(
     """The rows of every block of users: `block.COLUMNS`. A block holds all rows of its users and a copy of the shelves.
 
     Args:
-        candidates: see `candidates`.
+        candidates: user_id, item_id, value, known, bought, looked, cosine, source (a name of SOURCES).
         interests: gold.user_interests of one as_of.
         seen: user_id, category.
         category_items: see `popularity.category_items`.

@@ -39,7 +39,7 @@ def _with(candidates: Candidates, added: list[tuple[int, Shelved]]) -> Candidate
         candidates,
         user=np.append(candidates.user, np.array([u for u, _ in added], dtype=np.int64)),
         item_id=np.append(candidates.item_id, np.array([s.item_id for _, s in added], dtype=object)),
-        own=np.append(candidates.own, np.zeros(len(added))),
+        value=np.append(candidates.value, np.zeros(len(added))),
         cosine=np.append(candidates.cosine, np.full(len(added), np.nan)),
         source=np.append(candidates.source, none + POPULAR),
         known=np.append(candidates.known, none),

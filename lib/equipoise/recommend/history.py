@@ -1,10 +1,10 @@
-"""What each user did with each item: visits, the personal decay over them, and the categories a user knows."""
+"""What each user did with each item, and the categories a user knows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
@@ -49,34 +49,7 @@ def visits(events: DataFrame, *, event_weights: Mapping[str, float]) -> DataFram
     )
 
 
-def histories(visits: DataFrame, *, half_life_baskets: float) -> DataFrame:
-    """One row per user × item with a visit.
-
-    own: the item's part of the user's decayed history, Σ weight · 2^(−(visit days since) / half-life) over its visits ÷ the
-    same over all items; sums to 1 per user, 0 where nothing has weight. Days are the user's own visit days, so the decay
-    follows each user's rhythm (personal exponential decay, the strongest simple baseline on next baskets).
-
-    Returns:
-        user_id, item_id, own, known, bought, looked.
-    """
-    latest_first = Window.partitionBy("user_id").orderBy(F.desc("event_date"))
-    since = F.dense_rank().over(latest_first) - 1
-    decayed = F.col("weight") * F.pow(F.lit(2.0), -since / F.lit(float(half_life_baskets)))
-    weighed = visits.withColumn("decayed", decayed.cast(EXACT))
-    items = weighed.groupBy("user_id", "item_id").agg(*[F.sum(c).alias(c) for c in ("decayed", "known", "bought", "looked")])
-    total = F.sum("decayed").over(Window.partitionBy("user_id")).cast("double")
-    own = F.coalesce(F.col("decayed").cast("double") / F.nullif(total, F.lit(0.0)), F.lit(0.0))
-    return items.select("user_id", "item_id", own.alias("own"), "known", "bought", "looked")
-
-
-def best_of_history(histories: DataFrame, *, limit: int) -> DataFrame:
-    """The `limit` items of each user with the largest own share (none with share 0); ties fall by item_id."""
-    best_first = Window.partitionBy("user_id").orderBy(F.desc("own"), "item_id")
-    ranked = histories.filter("own > 0").withColumn("place", F.row_number().over(best_first))
-    return ranked.filter(F.col("place") <= limit).drop("place")
-
-
-def seen_categories(histories: DataFrame, item_categories: DataFrame) -> DataFrame:
+def seen_categories(visits: DataFrame, item_categories: DataFrame) -> DataFrame:
     """user_id, category: every category of an item with a purchase, cart, click or rating by the user (DESIGN §5)."""
-    known = histories.filter("known > 0").select("user_id", "item_id")
+    known = visits.filter("known > 0").select("user_id", "item_id").distinct()
     return known.join(item_categories.select("item_id", "category"), "item_id").select("user_id", "category").distinct()

@@ -8,10 +8,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from equipoise.recommend.block import POPULAR, Block, Bools, Candidates, Floats, Ints
+from equipoise.recommend.block import POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
 from equipoise.recommend.explore import Slot, explored
 from equipoise.recommend.fill import filled
-from equipoise.recommend.relevance import mixture, relevance, scales
+from equipoise.recommend.relevance import DECIMALS, relevance, scales
 from equipoise.recommend.rerank import rerank_user_block
 
 ROWS = {
@@ -31,8 +31,6 @@ ROWS = {
 }
 """What comes out: gold.recommendations without words and stamps. bought: how many of the counted events were purchases."""
 
-SOURCES = np.array(["", "history", "cosine", "popular"], dtype=object)
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -47,7 +45,6 @@ class Policy:
     explore_slots: int
     calibration: float
     alpha: float
-    history_weight: float
     explore_pool: int
     min_item_events: int
     seed: int
@@ -70,7 +67,7 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     checks that.
     """
     length = policy.k - policy.explore_slots
-    scored = score(block, policy.history_weight, length)
+    scored = score(block, length)
     chosen, gains = exploit(block, scored, length=length, calibration=policy.calibration, alpha=policy.alpha)
     first = _exploit_rows(block, scored, chosen, gains)
     last = _explore_rows(block, scored, chosen, policy)
@@ -85,21 +82,20 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     return rows[list(ROWS)]
 
 
-def score(block: Block, history_weight: float, wanted: int) -> Scored:
+def score(block: Block, wanted: int) -> Scored:
     """The candidates (at least `wanted` per user where there is enough to fill up) with their relevance.
 
-    Order: relevance, then cosine (known before unknown), then item_id.
+    Order: relevance, then Σ over categories of target share · the item's part of the category's popularity, then cosine
+    (known before unknown), then item_id.
     """
     candidates = filled(block, wanted)
     aimed = block.interests.target[candidates.user[candidates.of_row], candidates.category_of_row]
-    parts = np.bincount(candidates.of_row, weights=aimed * candidates.share_of_row, minlength=len(candidates.user))
-    popular: Floats = parts.astype(np.float64)
-    mixed = mixture(candidates.own, popular, history_weight)
-    scale = scales(mixed, candidates.user, len(block.users))
-    relevant = relevance(mixed, candidates.user, scale)
+    popular = np.bincount(candidates.of_row, weights=aimed * candidates.share_of_row, minlength=len(candidates.user))
+    scale = scales(candidates.value, candidates.user, len(block.users))
+    relevant = relevance(candidates.value, candidates.user, scale)
     item = pd.factorize(candidates.item_id, sort=True)[0]
     nearness = np.where(np.isnan(candidates.cosine), -np.inf, candidates.cosine)
-    order = np.lexsort((item, -nearness, -relevant, candidates.user))
+    order = np.lexsort((item, -nearness, -np.round(popular, DECIMALS), -relevant, candidates.user))
     return Scored(candidates, relevant, scale, order)
 
 
@@ -171,7 +167,7 @@ def _exploit_rows(block: Block, scored: Scored, chosen: Ints, gains: Floats) -> 
             "score": gains[user, rank],
             "relevance": scored.relevance[taken],
             "propensity": 1.0,
-            "source": SOURCES[candidates.source[taken]],
+            "source": np.array(["", *SOURCES], dtype=object)[candidates.source[taken]],
             "reason_code": codes.astype(object),
             "reason_value": values,
             "bought": candidates.bought[taken],
@@ -194,7 +190,7 @@ def _main_category(block: Block, candidates: Candidates) -> Ints:
 
 def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) -> pd.DataFrame:
     candidates = scored.candidates
-    rows: list[tuple[int, int, float, Slot]] = []
+    rows: list[tuple[int, int, Slot]] = []
     for user, name in enumerate(block.users):
         taken = {str(candidates.item_id[j]) for j in chosen[user] if j >= 0}
         slots = explored(
@@ -206,15 +202,12 @@ def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) ->
             min_visits=policy.min_item_events,
             random=(policy.seed, name, policy.as_of),
         )
-        for n, slot in enumerate(slots):
-            aimed = block.interests.target[user, slot.item.categories] * slot.item.shares
-            rows.append((user, policy.k + n, float(aimed.sum()), slot))
+        rows += [(user, policy.k + n, slot) for n, slot in enumerate(slots)]
     user_of = np.array([r[0] for r in rows], dtype=np.int64)
-    found = [r[3] for r in rows]
+    found = [r[2] for r in rows]
     named = pd.DataFrame({"user": user_of, "item_id": np.array([s.item.item_id for s in found], dtype=object)})
-    history = pd.DataFrame({"user": candidates.user, "item_id": candidates.item_id, "own": candidates.own})
-    own = named.merge(history, "left", ["user", "item_id"])["own"].fillna(0.0).to_numpy(np.float64)
-    mixed = mixture(own, np.array([r[2] for r in rows]), policy.history_weight)
+    valued = pd.DataFrame({"user": candidates.user, "item_id": candidates.item_id, "value": candidates.value})
+    value = named.merge(valued, "left", ["user", "item_id"])["value"].fillna(0.0).to_numpy(np.float64)
     return pd.DataFrame(
         {
             "user": user_of,
@@ -223,7 +216,7 @@ def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) ->
             "category": np.array([s.category for s in found], dtype=np.int64),
             "slot": "explore",
             "score": np.array([s.weight for s in found]),
-            "relevance": relevance(mixed, user_of, scored.scale),
+            "relevance": relevance(value, user_of, scored.scale),
             "propensity": np.array([s.propensity for s in found]),
             "source": "explore",
             "reason_code": np.array(["unseen_category" if s.unseen else "least_known" for s in found], dtype=object),

@@ -100,6 +100,7 @@ TASKS: dict[str, tuple[str, str]] = {
 
 METHODS: dict[str, str] = {
     "text_lora": "the fine-tuned encoder with its heads; with λ and slots: the published lists that were built on it",
+    "item_values": "candidates by p_next_trip of gold.user_item_values, without balance or exploring",
     "text_lora predicted_share": "categories in the order the model expects them",
     "target_share": "history and model mixed by evidence: what the lists aim at",
     "observed_share": "the user's own decayed history, nothing else",

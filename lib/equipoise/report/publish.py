@@ -15,7 +15,12 @@ from equipoise.report.facts import Read
 from equipoise.tables import CATALOGUE
 from equipoise.tables.ops import PUBLISHED
 
-JOBS = {"gold.user_interests": "score_users", "gold.user_segments": "segment_users", "gold.recommendations": "recommend_items"}
+JOBS = {
+    "gold.user_interests": "score_users",
+    "gold.user_segments": "segment_users",
+    "gold.user_item_values": "value_items",
+    "gold.recommendations": "recommend_items",
+}
 """Tables that a night must have, and the job that writes each."""
 
 VIEWS_FILE = "views.sql"

@@ -235,10 +235,13 @@ class Recommend(Section):
     history_candidates: Count = Field(100, description="Candidates from the user's own history.")
     cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")
     popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
-    history_half_life_baskets: Positive = Field(10.0, description="Half-life of the personal decay, in the user's own baskets.")
-    history_weight: Share = Field(
-        0.9, description="Weight of own history in relevance; the rest goes to target share × popularity in category."
+    value_cuts: Count = Field(
+        2, description="Earlier dates, whole horizons before as-of, from which the value of items is learnt."
     )
+    value_examples: Count = Field(
+        600_000, description="User × item rows learnt from at most; users are sampled (seeded) to stay below."
+    )
+    exclude_categories: tuple[str, ...] = Field((), description="Top-level categories that are never recommended, such as fuel.")
     min_item_events: Count = Field(
         10, description="Items with fewer events before as-of are candidates only from the user's own history."
     )

@@ -84,6 +84,44 @@ USER_SEGMENTS = Table(
     ),
 )
 
+USER_ITEM_VALUES = Table(
+    "gold",
+    "user_item_values",
+    "user × item (candidates)",
+    "What each user could be shown, and what each of these items is worth to the user: candidates from the own history, by cosine and by popularity.",
+    key=("user_id", "item_id", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "segment_known": f"segment IN ({sql_list(SEGMENTS)})",
+        "probabilities_sum_to_1": "abs(p_o + p_interest + p_buy - 1) <= 0.000001",
+        "next_trip_is_a_probability": "p_next_trip BETWEEN 0 AND 1",
+    },
+    columns=(
+        USER,
+        Column("item_id", "STRING", "The item."),
+        Column("horizon_days", "INT", "Length of the window the probabilities speak of, from as_of."),
+        Column("segment", "STRING", "Most probable class: O (nothing), interest, buy."),
+        Column("p_o", "DOUBLE", "Probability that the user does nothing with the item in the horizon."),
+        Column(
+            "p_interest",
+            "DOUBLE",
+            "Probability of events other than exposures, but no purchase; 0 where a source has purchases only.",
+        ),
+        Column("p_buy", "DOUBLE", "Probability of a purchase; 0 where the source has none."),
+        Column(
+            "p_next_trip",
+            "DOUBLE",
+            "Probability that the item is in the user's next trip, given that there is one in the horizon; lists are ranked by it. A trip is a day with a purchase, or with an event of the knowing types where the source has no purchases.",
+        ),
+        Column("source", "STRING", "Candidate source that brought the item: of several the first of history, cosine, popular."),
+        Column("known_events", "BIGINT", "Purchases, carts, clicks and ratings of the item by the user before as_of."),
+        Column("purchases", "BIGINT", "Purchases among them."),
+        Column("events", "BIGINT", "All events but exposures; 0: the item is new to the user."),
+        Column("cosine", "DOUBLE", "Cosine of the user's and the item's vector.", "the vectors did not bring the item"),
+        *STAMPS,
+    ),
+)
+
 RECOMMENDATIONS = Table(
     "gold",
     "recommendations",
@@ -102,7 +140,11 @@ RECOMMENDATIONS = Table(
         CATEGORY,
         Column("slot", "STRING", "exploit, or explore (a category the user has not seen, or the least known)."),
         Column("score", "DOUBLE", "Marginal gain of the re-ranking when the item was chosen; for explore the draw's weight."),
-        Column("relevance", "DOUBLE", "Relevance before re-ranking, 0..1."),
+        Column(
+            "relevance",
+            "DOUBLE",
+            "p_next_trip of gold.user_item_values ÷ the user's highest; 0 for an item outside the candidates, as explored ones are.",
+        ),
         Column(
             "propensity",
             "DOUBLE",
@@ -146,4 +188,4 @@ EVALUATION = Table(
     ),
 )
 
-GOLD = (USER_INTERESTS, USER_SEGMENTS, RECOMMENDATIONS, EVALUATION)
+GOLD = (USER_INTERESTS, USER_SEGMENTS, USER_ITEM_VALUES, RECOMMENDATIONS, EVALUATION)

@@ -164,12 +164,12 @@ def test_list_shares_and_their_distance_to_the_target() -> None:
 
 
 def test_policies_start_at_the_reference_and_repeat_no_setting() -> None:
-    published = Policy(date(2020, 3, 2), 10, 2, 0.3, 0.01, 0.9, 30, 10, 1)
+    published = Policy(date(2020, 3, 2), 10, 2, 0.3, 0.01, 30, 10, 1)
     found = [(p.calibration, p.explore_slots) for p in balance.policies(published, (0.0, 0.3, 0.9))]
     assert found[0] == (0.0, 0)
     assert len(set(found)) == len(found)
     assert set(found) == {(w, s) for w in (0.0, 0.3, 0.9) for s in (0, 2)} | {(0.3, s) for s in (0, 1, 2, 3, 5)}
-    tight = balance.policies(Policy(date(2020, 3, 2), 4, 1, 0.3, 0.01, 0.9, 2, 10, 1), (0.3,))
+    tight = balance.policies(Policy(date(2020, 3, 2), 4, 1, 0.3, 0.01, 2, 10, 1), (0.3,))
     assert max(p.explore_slots for p in tight) == 2  # 5 would not fit a list of 4, 3 not a pool of 2
 
 

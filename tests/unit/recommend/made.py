@@ -8,10 +8,11 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, POPULAR, SHELF
+from equipoise.recommend.block import CANDIDATE, COLUMNS, INTEREST, SHELF, SOURCES
 from equipoise.recommend.lists import Policy
 
 AS_OF = date(2017, 11, 6)
+HISTORY, COSINE, POPULAR = SOURCES
 
 
 def policy(**changes: object) -> Policy:
@@ -21,7 +22,6 @@ def policy(**changes: object) -> Policy:
         "explore_slots": 2,
         "calibration": 0.4,
         "alpha": 0.01,
-        "history_weight": 0.7,
         "explore_pool": 5,
         "min_item_events": 3,
         "seed": 1,
@@ -76,7 +76,7 @@ class World:
             "kind": CANDIDATE,
             "user_id": user,
             "item_id": item,
-            "own": 0.0,
+            "value": 0.0,
             "known": 0,
             "bought": 0,
             "looked": 0,
@@ -117,7 +117,7 @@ def random_rows(seed: int, *, users: int = 25, several: bool = False) -> pd.Data
         for i, own in zip(history, raw / max(raw.sum(), 1.0), strict=True):
             near = round(float(rng.uniform(-1, 1)), 2) if rng.random() < 0.4 else np.nan
             facts = {
-                "own": own,
+                "value": own,
                 "known": known[str(i)],
                 "bought": min(known[str(i)], 1),
                 "looked": 3,

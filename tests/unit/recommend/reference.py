@@ -20,7 +20,7 @@ class Item:
     item_id: str
     weights: dict[str, float] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
-    own: float = 0.0
+    value: float = 0.0
     cosine: float = -math.inf
     source: str = "popular"
     known: int = 0
@@ -82,9 +82,9 @@ class Reference:
         self.candidates: dict[str, Item] = {}
         for row in frame[(frame["kind"] == "candidate") & (frame["user_id"] == user)].to_dict("records"):
             item = self._at(self.candidates, row)
-            item.own, item.known, item.looked = row["own"], int(row["known"]), int(row["looked"])
+            item.value, item.known, item.looked = row["value"], int(row["known"]), int(row["looked"])
             item.cosine = row["cosine"] if row["cosine"] == row["cosine"] else -math.inf
-            item.source = {1: "history", 2: "cosine", 3: "popular"}[int(row["source"])]
+            item.source = str(row["source"])
         mine = frame[(frame["kind"] == "interest") & (frame["user_id"] == user)]
         self.interest = {row["category"]: row for row in mine.sort_values("category").to_dict("records")}
 
@@ -98,9 +98,8 @@ class Reference:
     def target(self, category: str) -> float:
         return self.interest[category]["target"] if category in self.interest else 0.0
 
-    def mixed(self, item: Item) -> float:
-        popular = sum(self.target(c) * s for c, s in sorted(item.shares.items()))
-        return self.policy.history_weight * item.own + (1 - self.policy.history_weight) * popular
+    def popular(self, item: Item) -> float:
+        return round(sum(self.target(c) * s for c, s in sorted(item.shares.items())), 12)
 
     def rows(self) -> list[tuple[object, ...]]:
         """rank, item, category, slot, source, reason_code, reason_key, score, relevance, propensity, reason_value."""
@@ -109,10 +108,10 @@ class Reference:
         for item in by_popularity:
             if len(self.candidates) < length and item.item_id not in self.candidates and set(item.weights) & set(self.interest):
                 self.candidates[item.item_id] = Item(item.item_id, item.weights, item.shares)
-        top = max((self.mixed(i) for i in self.candidates.values()), default=0.0) or 1.0
+        top = max((i.value for i in self.candidates.values()), default=0.0) or 1.0
         for item in self.candidates.values():
-            item.relevance = round(self.mixed(item) / top, 12)
-        ordered = sorted(self.candidates.values(), key=lambda i: (-i.relevance, -i.cosine, i.item_id))
+            item.relevance = round(item.value / top, 12)
+        ordered = sorted(self.candidates.values(), key=lambda i: (-i.relevance, -self.popular(i), -i.cosine, i.item_id))
         reach = {c for i in ordered for c in i.weights}
         mass = sum(self.target(c) for c in reach)
         p = {c: self.target(c) / mass for c in sorted(reach)} if mass else {}
@@ -178,5 +177,5 @@ class Reference:
         row = self.interest[category]
         code, value = ("least_known", row["observed"]) if row["seen"] else ("unseen_category", row["predicted"])
         known = self.candidates.get(item.item_id)
-        relevance = round(min(self.mixed(known if known else item) / top, 1.0), 12)
+        relevance = round(min(known.value / top, 1.0), 12) if known else 0.0
         return (rank, item.item_id, category, "explore", "explore", code, category, weight, relevance, pi, value)

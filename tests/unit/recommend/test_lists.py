@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from equipoise.recommend.block import HISTORY, parse
+from equipoise.recommend.block import parse
 from equipoise.recommend.lists import ROWS, Policy, lists
-from tests.unit.recommend.made import AS_OF, World, interest, policy, random_rows, table
+from tests.unit.recommend.made import AS_OF, HISTORY, World, interest, policy, random_rows, table
 from tests.unit.recommend.reference import Reference
 
 COMPARED = ["rank", "item_id", "category", "slot", "source", "reason_code", "reason_key"]
@@ -76,7 +76,7 @@ def test_how_often_an_item_is_listed_is_its_logged_propensity() -> None:
     world = small_world({c: 6 for c in "ABCDE"})
     shares = {"A": 0.5, "B": 0.3, "C": 0.1, "D": 0.06, "E": 0.04}
     rows = [interest("u", c, s, s, s if c == "A" else 0.0, c == "A") for c, s in shares.items()]
-    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", own=0.1, known=1, source=HISTORY)]
+    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", value=0.1, known=1, source=HISTORY)]
     block = parse(table(rows + world.shelf_rows()))
     runs, times, logged = 4000, Counter[str](), {}
     for seed in range(runs):
@@ -100,7 +100,7 @@ def test_an_item_in_two_pool_categories_stands_for_one_of_them() -> None:
         interest("u", "B", 0.1, 0.11, 0.0, False),
         interest("u", "C", 0.1, 0.09, 0.0, False),
     ]
-    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", own=0.1, known=1, source=HISTORY)]
+    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", value=0.1, known=1, source=HISTORY)]
     block = parse(table(rows + world.shelf_rows()))
     seen = {
         (r.item_id, r.category, round(r.propensity, 9))
@@ -117,7 +117,7 @@ def test_where_too_little_is_unseen_the_least_known_fill_up() -> None:
         interest("u", "B", 0.2, 0.2, 0.3, True),
         interest("u", "C", 0.2, 0.2, 0.0, False),
     ]
-    rows += world.candidate_rows("u", "A0", own=1.0, known=2, source=HISTORY)
+    rows += world.candidate_rows("u", "A0", value=1.0, known=2, source=HISTORY)
     found = made(table(rows + world.shelf_rows()), policy(k=6, explore_slots=3, explore_pool=3)).query("slot == 'explore'")
     assert found["reason_code"].tolist() == ["unseen_category", "least_known", "least_known"]
     assert found["category"].tolist() == ["C", "B", "A"]
@@ -128,7 +128,7 @@ def test_where_too_little_is_unseen_the_least_known_fill_up() -> None:
 def test_a_cold_user_with_one_event_in_one_category_gets_a_whole_list() -> None:
     world = small_world({"A": 4, "B": 8})
     rows = [interest("u", "A", 0.9, 0.5, 1.0, True), interest("u", "B", 0.1, 0.5, 0.0, False)]
-    rows += world.candidate_rows("u", "A3", own=1.0, known=1, bought=1, looked=1, source=HISTORY)
+    rows += world.candidate_rows("u", "A3", value=1.0, known=1, bought=1, looked=1, source=HISTORY)
     found = made(table(rows + world.shelf_rows()), policy(k=10, explore_slots=2, calibration=0.3))
     assert found["rank"].tolist() == list(range(1, 11))
     assert found["item_id"].nunique() == 10
@@ -144,7 +144,7 @@ def test_nothing_but_unknown_still_gives_a_list() -> None:
         {f"i{n}": 8 - n for n in range(8)},
         6,
     )
-    rows = [interest("u", "UNKNOWN", 1.0, 1.0, 1.0, True), *world.candidate_rows("u", "i7", own=1.0, known=1, source=HISTORY)]
+    rows = [interest("u", "UNKNOWN", 1.0, 1.0, 1.0, True), *world.candidate_rows("u", "i7", value=1.0, known=1, source=HISTORY)]
     found = made(table(rows + world.shelf_rows()), policy(k=6))
     assert found["item_id"].nunique() == 6
     assert found.query("slot == 'explore'")["reason_code"].eq("least_known").all()
@@ -158,7 +158,7 @@ def test_unknown_is_not_explored_while_there_is_something_else() -> None:
         interest("u", "B", 0.3, 0.1, 0.0, False),
         interest("u", "UNKNOWN", 0.2, 0.8, 0.0, False),
     ]
-    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", own=0.1, known=1, source=HISTORY)]
+    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", value=0.1, known=1, source=HISTORY)]
     found = made(table(rows + world.shelf_rows()), policy(k=4, explore_slots=1)).query("slot == 'explore'")
     assert found["category"].tolist() == ["B"]
 
@@ -171,7 +171,7 @@ def test_categories_of_rare_items_are_explored_last() -> None:
         interest("u", "B", 0.3, 0.8, 0.0, False),
         interest("u", "C", 0.2, 0.1, 0.0, False),
     ]
-    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", own=0.1, known=1, source=HISTORY)]
+    rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", value=0.1, known=1, source=HISTORY)]
     block = parse(table(rows + world.shelf_rows()))
     one = [lists(block, policy(k=4, explore_slots=1, seed=s)).iloc[-1]["category"] for s in range(20)]
     assert set(one) == {"C"}

@@ -25,12 +25,13 @@ def night(spark: SparkSession, **models: list[tuple[date, str | None]]) -> publi
 
 def test_one_model_makes_a_night_and_other_dates_do_not_matter(spark: SparkSession) -> None:
     same = [(DAY, "m2"), (DAY, "m2"), (OTHER, "m1")]
-    read = night(spark, user_interests=same, user_segments=same, recommendations=[*same, (DAY, None)])
+    read = night(spark, user_interests=same, user_segments=same, user_item_values=same, recommendations=[*same, (DAY, None)])
     assert publish.model_of_night(read, DAY) == "m2"
 
 
 def test_a_missing_table_names_the_job_that_writes_it(spark: SparkSession) -> None:
-    read = night(spark, user_interests=[(DAY, "m")], user_segments=[(DAY, "m")], recommendations=[(OTHER, "m")])
+    here = [(DAY, "m")]
+    read = night(spark, user_interests=here, user_segments=here, user_item_values=here, recommendations=[(OTHER, "m")])
     with pytest.raises(
         ContractError,
         match=(
@@ -42,7 +43,8 @@ def test_a_missing_table_names_the_job_that_writes_it(spark: SparkSession) -> No
 
 
 def test_two_models_are_no_night(spark: SparkSession) -> None:
-    read = night(spark, user_interests=[(DAY, "new")], user_segments=[(DAY, "old")], recommendations=[(DAY, "old")])
+    old = [(DAY, "old")]
+    read = night(spark, user_interests=[(DAY, "new")], user_segments=old, user_item_values=old, recommendations=old)
     with pytest.raises(ContractError, match=r"come from different models \(gold.user_interests: model new"):
         publish.model_of_night(read, DAY)
 
