@@ -42,6 +42,12 @@ sql: setup ## Spark SQL with every table and view registered
 	@test -f $(WAREHOUSE)/views.sql || { echo "no $(WAREHOUSE)/views.sql; run make demo first" >&2; exit 1; }
 	@spark-sql --properties-file conf/spark/local.conf --load-spark-defaults --conf spark.sql.catalogImplementation=in-memory -i $(WAREHOUSE)/views.sql $(ARGS)
 
+models: setup ## Trained models: figures, which is CURRENT, withdrawn or damaged
+	@python jobs/promote_model.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) --list
+
+rollback: setup ## CURRENT goes back to the model before it, or to TO=MODEL_ID; REASON="…" is kept
+	@python jobs/promote_model.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) $(if $(TO),--to "$(TO)",--back) $(if $(REASON),--reason "$(REASON)")
+
 check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
@@ -66,4 +72,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql check test test-all gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all gpu-check lock dictionary clean

@@ -20,7 +20,7 @@ JOB = Job("{name}", sections=("windows",), needs_as_of={needs})
 
 def run(ctx):
     with Path("{log}").open("a") as log:
-        log.write("{name} " + str(ctx.settings.training.seed) + "\\n")
+        log.write("{name} " + str(ctx.settings.training.seed) + ("" if ctx.job.promotes else " not promoted") + "\\n")
     if "{name}" == "{gated}":
         raise GateError("too many bad rows")
 """
@@ -52,7 +52,7 @@ def test_the_shell_script_runs_the_same_jobs_in_the_same_order() -> None:
     first = re.findall(r"^submit (\w+) ", text, re.MULTILINE)
     rest = re.findall(r"^for job in ([\w ]+);", text, re.MULTILINE)
     assert tuple([*first, *rest[0].split()]) == ORDER
-    assert {p.stem for p in (ROOT / "jobs").glob("*.py")} == {*ORDER, "run_all"}
+    assert {p.stem for p in (ROOT / "jobs").glob("*.py")} == {*ORDER, "run_all", "promote_model"}
 
 
 def test_several_seeds_train_a_model_each_and_the_settings_own_last(argv: list[str]) -> None:
@@ -64,6 +64,13 @@ def test_several_seeds_train_a_model_each_and_the_settings_own_last(argv: list[s
 def test_every_job_runs_once_in_order(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
     assert run_chain(jobs(tmp_path), argv) == 0
     assert (tmp_path / "log").read_text().split("\n")[:-1] == [f"{name} 1" for name in ORDER]
+
+
+def test_only_the_settings_own_model_is_promoted(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
+    """Else the way back from a bad night would lead to a model that was trained for the evaluation."""
+    assert run_chain(jobs(tmp_path), [*argv, "--evaluate.seeds", "3"]) == 0
+    trained = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("finetune_encoder")]
+    assert trained == ["finetune_encoder 3 not promoted", "finetune_encoder 2 not promoted", "finetune_encoder 1"]
 
 
 def test_it_ends_with_the_first_job_that_does_not_end_well(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:

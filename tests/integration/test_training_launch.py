@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from equipoise.errors import ModelError
 from equipoise.models import load_package
+from equipoise.training.judge import Gate, GateOptions
 from equipoise.training.launch import fine_tune
 from equipoise.training.registry import Registry
 from tests.unit.models import tiny
@@ -37,8 +39,20 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert metrics["start_rows"] == 36
     assert metrics["best_loss"] < metrics["start_loss"]
     registry = Registry(tmp_path / "registry")
+    lines: list[str] = []
+    options = GateOptions(1, "category", 0.0, 2048, 1.0, 0.1, 1.0, "cpu", "off")
+    verdict = Gate(registry, options, lines.append).judge(made, promotes=True)
     loaded = load_package(registry.publish(made.staging, "m1"))
-    registry.promote("m1")
+    registry.promote("m1", verdict)
+    # One pass on the driver and the two ranks' shards together say the same of every loss, before training and after.
+    beside = {(c.other, c.metric): c for c in verdict.comparisons}
+    for metric, name in (("category", "category_loss"), ("visit", "visit_loss"), ("value", "value_loss"), ("loss", "loss")):
+        found = beside["counted", metric]
+        said = [metrics[f"{when}_{name}"] / math.log(2) for when in ("best", "start")]
+        assert [found.candidate_bits, found.other_bits] == pytest.approx(said, rel=1e-4), metric
+    assert beside["prior", "category"].other_bits == pytest.approx(metrics["prior_category_loss"] / math.log(2), rel=1e-4)
+    assert loaded.meta.gate == json.loads(json.dumps(verdict.as_dict()))
+    assert lines[-1] == "gate: not compared with CURRENT: there is none yet"
     assert loaded.meta.metrics == metrics
     shares = tiny.predict(loaded.model, tiny.batch(5)).category_logits.softmax(dim=1)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(5))
@@ -50,6 +64,8 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert "| step | loss |" in card
     assert "160 training examples at the cuts 2017-08-14, 2017-09-11" in card
     assert "`feature.examples` version 3" in card
+    assert "## Promotion gate" in card
+    assert f"| next categories | counted | {beside['counted', 'category'].users} |" in card
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from equipoise.inference.udf import score_users
 from equipoise.inference.worker import Setup
-from equipoise.models.package import META, ModelMeta, load_meta
+from equipoise.models.package import ModelMeta, load_meta
 from equipoise.training.registry import Registry
 
 
@@ -32,20 +32,17 @@ def sisters(registry: Registry, current: ModelMeta, limit: int) -> list[str]:
     """Ids of at most `limit` published models, by id, with the current one's tables, settings and categories and other seeds."""
     if limit < 1:
         return []
-    others = [m for m in _ids(registry) if m != current.model_id]
+    others = [m for m in registry.ids() if m != current.model_id]
     return [m for m in others if _but_seed(load_meta(registry.path(m))) == _but_seed(current)][:limit]
 
 
 def published_models(warehouse: str) -> str:
     """Ids of all published models of a warehouse, in order: what a comparison over seeds may draw from."""
-    return " ".join(_ids(Registry(f"{warehouse}/models/encoder")))
-
-
-def _ids(registry: Registry) -> list[str]:
-    return sorted(p.parent.name for p in registry.root.glob(f"*/{META}") if not p.parent.name.startswith("_"))
+    return " ".join(Registry(f"{warehouse}/models/encoder").ids())
 
 
 def _but_seed(meta: ModelMeta) -> tuple[object, ...]:
-    """What must be equal: tables, categories, and settings without the seed."""
-    training = {k: v for k, v in dict(meta.settings.get("training", {})).items() if k != "seed"}
+    """What must be equal: tables, categories, and settings without the seed and what only promotion asks for."""
+    kept = dict(meta.settings.get("training", {})).items()
+    training = {k: v for k, v in kept if k != "seed" and not k.startswith("gate_")}
     return meta.table_versions, meta.categories, {**meta.settings, "training": training}

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -33,7 +34,7 @@ ORDER = (
 def steps(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Job names in order, each with the flags it gets beside the common ones.
 
-    With several evaluated seeds one model per seed is trained, the settings' own last, so that it stays CURRENT.
+    With several evaluated seeds one model per seed is trained; only the settings' own is promoted.
     """
     for name in ORDER:
         if name == "finetune_encoder":
@@ -59,7 +60,8 @@ def run_chain(folder: Path, argv: Sequence[str]) -> int:
         sys.stderr.write(f"\n== {' '.join((name, *more))}\n")
         path = folder / f"{name}.py"
         module = _load(path)
-        code = run(module.JOB, module.run, [*argv, *more], path)
+        job = replace(module.JOB, promotes=not more)  # a model of a further seed is there to be evaluated, not used
+        code = run(job, module.run, [*argv, *more], path)
         if code:
             sys.stderr.write(f"== {name} ended with exit code {code}\n")
             return code

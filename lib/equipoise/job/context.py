@@ -26,15 +26,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Job:
-    """One verb: what it reads and writes, and which settings can change its result."""
+    """One verb: what it reads and writes, and which settings can change its result.
+
+    sections: of the settings, but for what `ignores` names as section.key. promotes: a published model may become CURRENT.
+    """
 
     name: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
+    ignores: tuple[str, ...] = ()
     needs_as_of: bool = True
     uses_model: bool = False
     publishes_model: bool = False
+    promotes: bool = True
     extra_inputs: Callable[[Settings, Path], dict[str, str]] | None = None
     artifacts: Callable[[Settings], list[Path]] | None = None
 

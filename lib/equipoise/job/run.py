@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from equipoise.clock import now
 from equipoise.errors import EquipoiseError, GateError, StoreError
 from equipoise.job.context import Context, Job, say
 from equipoise.job.identity import code_version, run_id, sha256
@@ -18,7 +19,7 @@ from equipoise.job.lock import slice_lock
 from equipoise.settings import Invocation, Settings, help_text, parse_command_line
 from equipoise.spark.session import session
 from equipoise.store import Store
-from equipoise.store.ledger import Entry, Ledger, now
+from equipoise.store.ledger import Entry, Ledger
 from equipoise.tables import CATALOGUE
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     registry = _registry(warehouse) if job.uses_model or job.publishes_model else None
     settings_dir = invocation.settings_path.resolve().parent
     inputs = _pin(store, job)
+    if registry and job.publishes_model and registry.settle():
+        say(job.name, f"an interrupted move of CURRENT was ended: it is {registry.named()}")
     model_id = _current(registry) if registry and job.uses_model else None
-    chosen = {s: settings.model_dump(mode="json")[s] for s in job.sections}
+    chosen = _decisive(job, settings)
     code = code_version(job_file)
     extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
     identity = run_id(job.name, as_of, sha256(chosen), code, inputs, model_id, extra)
@@ -84,6 +87,11 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
         raise
     ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status="done"))
     say(job.name, f"done in {time.monotonic() - started:.0f} s, run {identity[:8]}")
+
+
+def _decisive(job: Job, settings: Settings) -> dict[str, dict[str, object]]:
+    whole = settings.model_dump(mode="json")
+    return {s: {k: v for k, v in whole[s].items() if f"{s}.{k}" not in job.ignores} for s in job.sections}
 
 
 def _absolute(warehouse: str) -> str:
@@ -116,12 +124,7 @@ def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:
     if ctx.job.artifacts and not all(p.exists() for p in ctx.job.artifacts(settings)):
         return None
     if ctx.job.publishes_model:
-        if not ctx.registry.published(ctx.run_id):
-            return None
-        if ctx.registry.current() != ctx.run_id:
-            ctx.registry.promote(ctx.run_id)
-            say(ctx.job.name, f"model {ctx.run_id[:8]} was trained before; it is CURRENT again")
-        return {}
+        return {} if _model_there(ctx) else None
     found: dict[str, int] = {}
     for name in ctx.job.writes:
         values = slice_of(name, ctx.as_of_or_none, settings.source.name, ctx.run_id)
@@ -129,6 +132,22 @@ def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:
             return None
         found[name] = ctx.store.version(name) or 0
     return found or None
+
+
+def _model_there(ctx: Context) -> bool:
+    """Whether the run has nothing to do: its model is CURRENT, or is there and no run may make it CURRENT."""
+    if not ctx.registry.published(ctx.run_id):
+        return False
+    if ctx.registry.named() == ctx.run_id or not ctx.job.promotes:
+        return True
+    withdrawn = ctx.registry.standing().withdrawn
+    if ctx.run_id not in withdrawn:
+        return False
+    ctx.say(
+        f"model {ctx.run_id} was withdrawn ({withdrawn[ctx.run_id] or 'no reason given'}); CURRENT stays {ctx.registry.named()}; "
+        f"to use it again: python jobs/promote_model.py --to {ctx.run_id}"
+    )
+    return True
 
 
 def slice_of(name: str, as_of: date | None, source: str, run: str) -> dict[str, object]:

@@ -21,19 +21,37 @@ class LossSums(NamedTuple):
     value_rows: Tensor
 
 
-def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> LossSums:
+class RowLosses(NamedTuple):
+    """Losses of each row of a batch, nats, (b,) each; `known` (b,): the label window is not empty, so that category counts."""
+
+    category: Tensor
+    visit: Tensor
+    value: Tensor
+    known: Tensor
+
+
+def row_losses(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> RowLosses:
     """label_counts (b, C) events in the label window; label_value (b,) int64.
 
     Category: cross-entropy of the shares in the label window; a user whose window is empty has none and does not count.
     Visit: log loss of whether there is an event in a category, summed over the categories. Value: cross-entropy of the class.
     """
-    known, shares = label_counts.sum(dim=-1) > 0, window_shares(label_counts)
-    category = share_loss(outputs.category_logits, shares)
+    return RowLosses(
+        share_loss(outputs.category_logits, window_shares(label_counts)),
+        visit_loss(outputs.visit_logits, label_counts),
+        nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="none"),
+        label_counts.sum(dim=-1) > 0,
+    )
+
+
+def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> LossSums:
+    """The rows of `row_losses`, added up."""
+    rows, shares = row_losses(outputs, label_counts, label_value), window_shares(label_counts)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
-    visit = visit_loss(outputs.visit_logits, label_counts).sum()
-    value = nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="sum")
-    rows = torch.tensor(float(len(label_value)), device=value.device)
-    return LossSums(category[known].sum(), entropy[known].sum(), known.sum().to(value.dtype), visit, value, rows)
+    number = torch.tensor(float(len(label_value)), device=rows.value.device)
+    known = rows.known
+    windows = known.sum().to(rows.value.dtype)
+    return LossSums(rows.category[known].sum(), entropy[known].sum(), windows, rows.visit.sum(), rows.value.sum(), number)
 
 
 def window_shares(label_counts: Tensor) -> Tensor:

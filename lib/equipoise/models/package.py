@@ -3,6 +3,7 @@
 encoder/            Hugging Face directory, adapters merged, safetensors, tokenizer
 adapter/            the adapters alone, for the encoder they were trained on
 heads.safetensors   both heads with their scaling
+held_back.safetensors  what counting knew before it was freshened on the validation examples, where it was
 model.json          ModelMeta
 MODEL_CARD.md       for people
 manifest.json       sha256 of every other file
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -24,12 +25,14 @@ from equipoise.errors import ModelError
 from equipoise.models.adapters import has_lora, merged
 from equipoise.models.behaviour import BehaviourModel
 from equipoise.models.encoder import Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
+from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import heads_from_state
 
-ENCODER, ADAPTER, HEADS, META, CARD, MANIFEST = (
+ENCODER, ADAPTER, HEADS, HELD_BACK, META, CARD, MANIFEST = (
     "encoder",
     "adapter",
     "heads.safetensors",
+    "held_back.safetensors",
     "model.json",
     "MODEL_CARD.md",
     "manifest.json",
@@ -41,7 +44,9 @@ class ModelMeta:
     """What a model is: all that inference needs beside the weights, and where it came from.
 
     categories: behind each place of category_logits. class_mean_spend: money per label window of O, interest, buy, training rows;
-    meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs.
+    meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs. dates (ISO): as_of;
+    fitted_until, validated_from: end of the training labels, begin of the validation labels; seen_until: end of all labels that
+    the published weights have seen. gate: how it stood beside others before it was published (equipoise.training.gate.Verdict).
     """
 
     model_id: str
@@ -55,6 +60,8 @@ class ModelMeta:
     metrics: dict[str, float] = field(default_factory=dict)
     table_versions: dict[str, int] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    dates: dict[str, str] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
 
 
 class LoadedPackage(NamedTuple):
@@ -65,8 +72,16 @@ class LoadedPackage(NamedTuple):
     meta: ModelMeta
 
 
-def save_package(folder: Path, model: BehaviourModel, *, tokenizer_path: str, meta: ModelMeta, card: str) -> None:
-    """Writes the whole package into an empty or absent folder; checksums last.
+def save_package(
+    folder: Path,
+    model: BehaviourModel,
+    *,
+    tokenizer_path: str,
+    meta: ModelMeta,
+    card: str,
+    held_back: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Writes the whole package into an empty or absent folder; checksums last. `held_back`: `counted_state` before freshening.
 
     Raises:
         ModelError: when a weight is NaN or infinite, or the folder holds something; nothing is written then.
@@ -80,6 +95,8 @@ def save_package(folder: Path, model: BehaviourModel, *, tokenizer_path: str, me
     if has_lora(model.encoder.backbone):
         _save_adapter(folder / ADAPTER, model.encoder.backbone, str(meta.settings.get("encoder", {}).get("path", "")))
     save_file(_plain(model.heads.state_dict()), folder / HEADS)
+    if held_back is not None:
+        save_file(_plain(held_back), folder / HELD_BACK)
     (folder / META).write_text(_json(asdict(meta)), encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
     (folder / MANIFEST).write_text(_json({"sha256": checksums(folder)}), encoding="utf-8")
@@ -105,6 +122,36 @@ def load_package(path: str | Path, device: str = "cpu") -> LoadedPackage:
     model.eval()
     model.to(device)
     return LoadedPackage(model, load_tokenizer(folder / ENCODER), meta)
+
+
+def load_held_back(path: str | Path, device: str = "cpu") -> LoadedPackage:
+    """The model published at `path` as it was before it was freshened on its validation examples.
+
+    Raises:
+        ModelError: as `load_package`, and when the package did not keep that.
+    """
+    loaded, file = load_package(path, device), Path(path) / HELD_BACK
+    if not file.is_file():
+        raise ModelError(f"{str(path)!r} has no {HELD_BACK}; expected a model of this version; run finetune_encoder again")
+    try:
+        start_counted(loaded.model.heads, load_file(file, device=device))
+    except RuntimeError as error:
+        raise ModelError(f"{str(file)!r} does not fit the heads: {error}; run finetune_encoder again") from error
+    loaded.model.requires_grad_(False)
+    return loaded
+
+
+def add_gate(folder: Path, gate: dict[str, Any], text: str) -> None:
+    """Writes how a staged model stood at the gate into its model.json and, as a last section, its card; checksums anew.
+
+    Raises:
+        ModelError: when the package is damaged.
+    """
+    meta = replace(load_meta(folder), gate=gate)
+    (folder / META).write_text(_json(asdict(meta)), encoding="utf-8")
+    with (folder / CARD).open("a", encoding="utf-8") as card:
+        card.write(f"\n{text}")
+    (folder / MANIFEST).write_text(_json({"sha256": checksums(folder)}), encoding="utf-8")
 
 
 def load_meta(path: str | Path) -> ModelMeta:
@@ -173,10 +220,10 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _meta(path: Path) -> ModelMeta:
     raw = _read_json(path)
     names = {f.name for f in fields(ModelMeta)}
-    if set(raw) != names:
-        raise ModelError(
-            f"{str(path)!r} has fields {sorted(set(raw) ^ names)} too many or too few; it is of another version; publish again"
-        )
+    needed = {f.name for f in fields(ModelMeta) if f.default_factory is MISSING}
+    wrong = (set(raw) - names) | (needed - set(raw))
+    if wrong:
+        raise ModelError(f"{str(path)!r} has fields {sorted(wrong)} too many or too few; it is of another version; publish again")
     low, middle, high = raw["class_mean_spend"]
     return ModelMeta(**{**raw, "class_mean_spend": (low, middle, high)})
 

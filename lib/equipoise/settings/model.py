@@ -199,6 +199,14 @@ class Training(Section):
     files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
     training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")
     checkpoint_every: Count = Field(50, description="Steps between checkpoints.")
+    gate_metric: Literal["category", "visit", "value", "loss"] = Field(
+        "category", description="Validation loss that decides on promotion; loss: the weighted sum that is trained on."
+    )
+    gate_tolerance_bits: Annotated[float, Field(ge=0.0)] = Field(
+        0.0,
+        description="Bits of loss per user that a model may be worse than CURRENT or its start: it is refused when the whole 95 % interval of the mean difference lies above.",
+    )
+    gate_examples: Count = Field(2048, description="Validation examples on which models are compared for promotion, at most.")
 
 
 class Scoring(Section):

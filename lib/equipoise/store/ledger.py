@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from pyspark.sql import functions as F
 
+from equipoise.clock import now
 from equipoise.store.store import FORMAT, Store
 from equipoise.tables.ops import RUNS
 
@@ -55,8 +56,3 @@ class Ledger:
     def _write(self, entry: Entry, mode: str, options: dict[str, str]) -> None:
         frame = self._spark.createDataFrame([tuple(getattr(entry, c) for c in RUNS.column_names)], RUNS.struct_type())
         frame.coalesce(1).write.format(FORMAT).mode(mode).options(**options).save(self._store.path("ops.runs"))
-
-
-def now() -> datetime:
-    """Wall clock for the ledger, the only place that reads it."""
-    return datetime.now(UTC)

@@ -107,10 +107,6 @@ class Checkpoints:
         _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
         return load_file(path / "best.safetensors"), Progress(**state["progress"])
 
-    def remove(self) -> None:
-        """Deletes the folder, once nothing will resume from it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
 
 def _optimiser_tensors(optimiser: optim.Optimizer) -> dict[str, Tensor]:
     state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]

@@ -171,7 +171,8 @@ def _write_package(recipe: Recipe, model: Any, trained: Any, metrics: dict[str, 
     meta = replace(recipe.meta, metrics=metrics)
     card = model_card(meta, recipe.sample, trained.progress.history, trained.ended)
     shutil.rmtree(recipe.staging, ignore_errors=True)
-    save_package(Path(recipe.staging), model, tokenizer_path=recipe.encoder_path, meta=meta, card=card)
+    held_back = load_file(recipe.start.counted)
+    save_package(Path(recipe.staging), model, tokenizer_path=recipe.encoder_path, meta=meta, card=card, held_back=held_back)
 
 
 def _failures(recipe: Recipe) -> list[Path]:

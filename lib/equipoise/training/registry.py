@@ -1,22 +1,30 @@
 """Published models in one folder: whole or not at all, and CURRENT names the one in use.
 
-<root>/<model_id>/   a package (equipoise.models.package)
-<root>/CURRENT       the id of the promoted model, one line
+<root>/<model_id>/     a package (equipoise.models.package)
+<root>/CURRENT         the id of the promoted model, one line
+<root>/HISTORY.jsonl   every move of CURRENT (equipoise.training.history)
 <root>/_staging, _checkpoints, _logs   work in progress; no reader looks there
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
-from equipoise.errors import GateError, ModelError
+from equipoise.clock import now
+from equipoise.errors import ConflictError, GateError, ModelError
 from equipoise.models.package import META, verify
 from equipoise.training.checkpoint import sync_folder, sync_tree
+from equipoise.training.history import Move, Standing, append, read_history, standing
+from equipoise.training.verdict import Verdict, recorded
 
 POINTER = "CURRENT"
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
@@ -51,9 +59,22 @@ class Registry:
         """Where its training writes figures and TensorBoard events."""
         return self.root / "_logs" / self.path(model_id).name
 
+    def places(self, model_id: str) -> dict[str, Any]:
+        """Those three as text, by name."""
+        return {f.__name__: str(f(model_id)) for f in (self.staging, self.checkpoints, self.logs)}
+
     def published(self, model_id: str) -> bool:
         """Whether the model is there."""
         return (self.path(model_id) / META).is_file()
+
+    def ids(self) -> list[str]:
+        """Ids of all published models, in order."""
+        return sorted(p.parent.name for p in self.root.glob(f"*/{META}") if _ID.match(p.parent.name))
+
+    def named(self) -> str | None:
+        """What CURRENT names, there or not; None before the first promotion."""
+        pointer = self.root / POINTER
+        return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 
     def current(self) -> str | None:
         """Id of the promoted model; None before the first.
@@ -61,20 +82,26 @@ class Registry:
         Raises:
             ModelError: when CURRENT names a model that is not there.
         """
-        pointer = self.root / POINTER
-        if not pointer.is_file():
-            return None
-        model_id = pointer.read_text(encoding="utf-8").strip()
-        if not self.published(model_id):
+        model_id = self.named()
+        if model_id is not None and not self.published(model_id):
             raise ModelError(
-                f"{str(pointer)!r} names {model_id!r}, which is not there; restore it, or run finetune_encoder again"
+                f"{str(self.root / POINTER)!r} names {model_id!r}, which is not there; restore it, choose another with "
+                "promote_model, or run finetune_encoder again"
             )
         return model_id
+
+    def history(self) -> list[Move]:
+        """Every move of CURRENT, the first first."""
+        return read_history(self.root)
+
+    def standing(self) -> Standing:
+        """Which models were CURRENT, which are withdrawn, and whether a move was interrupted."""
+        return standing(self.history(), self.named())
 
     def publish(self, staging: str | Path, model_id: str) -> Path:
         """Makes a staged package a published model by one rename; readers never see half of it. Promotes nothing.
 
-        A model that is there already under this id, whole, stays; the staged one is then dropped.
+        A model that is there already under this id, whole, stays; the staged one is then dropped. So are its checkpoints.
 
         Raises:
             ModelError: when the staged package is not what its manifest says.
@@ -83,29 +110,164 @@ class Registry:
         if self.published(model_id):
             verify(target)
             shutil.rmtree(source, ignore_errors=True)
-            return target
-        verify(source)
-        sync_tree(source)
-        source.rename(target)
-        sync_folder(self.root)
+        else:
+            verify(source)
+            sync_tree(source)
+            source.rename(target)
+            sync_folder(self.root)
+        shutil.rmtree(self.checkpoints(model_id), ignore_errors=True)
         return target
 
-    def promote(self, model_id: str) -> None:
-        """Points CURRENT at a published model, by rename, once it has passed the gate.
+    def promote(self, model_id: str, verdict: Verdict | None = None) -> None:
+        """Points CURRENT at a published model, once it has passed the gate; the history says so. Harmless when it is CURRENT.
 
         Raises:
-            GateError: when its validation loss is not finite or worse than that of the baselines it started as.
+            GateError: when its validation loss is not finite or worse than that of the baselines it started as, `verdict` refuses
+                it, or it was withdrawn: a person rolled back from it.
+            ConflictError: when CURRENT is no longer the model that `verdict` judged it against.
             ModelError: when it is not there or damaged.
         """
         verify(self.path(model_id))
-        check_gate(model_id, json.loads((self.path(model_id) / META).read_text(encoding="utf-8"))["metrics"])
+        check_gate(model_id, self._meta(model_id)["metrics"])
+        if verdict is not None:
+            verdict.check(model_id)
+        with self._locked():
+            self._settle()
+            current, withdrawn = self.named(), self.standing().withdrawn
+            if current == model_id:
+                return
+            if model_id in withdrawn:
+                raise GateError(
+                    f"model {model_id} was withdrawn ({withdrawn[model_id] or 'no reason given'}), so that no run promotes it; "
+                    f"CURRENT stays; to use it again: python jobs/promote_model.py --to {model_id}"
+                )
+            if verdict is not None and verdict.current != current:
+                raise ConflictError(
+                    f"model {model_id} was compared with {verdict.current or 'none'}, but CURRENT is {current or 'none'} by now; "
+                    "run again: it is compared with that one"
+                )
+            self._move("promote", model_id, current, "", verdict)
+
+    def settle(self) -> str | None:
+        """Does what a process that died had yet to do: CURRENT goes where the history's last line says; returns that model's id.
+
+        None when nothing was to be done, also where that model is not there or damaged: CURRENT then stays.
+        """
+        with self._locked():
+            return self._settle()
+
+    def back(self, reason: str = "") -> Move:
+        """Points CURRENT to the model promoted before it, and withdraws the one it named; an interrupted rollback is ended.
+
+        Raises:
+            ModelError: when there is no model to go back to, or it is not there or damaged.
+        """
+        with self._locked():
+            if self._settle() is not None and self.history()[-1].action == "rollback":
+                return self.history()[-1]
+            lineage, current = self.standing().lineage, self.named()
+            earlier = lineage[: lineage.index(current)] if current in lineage else lineage
+            if not earlier:
+                raise ModelError(
+                    f"nothing to go back to in {str(self.root)!r}: {current or 'no model'} is CURRENT and the history knows none "
+                    "before it; name one with --to (--list shows them)"
+                )
+            self._must_be_whole(earlier[-1])
+            return self._move("rollback", earlier[-1], current, reason, None)
+
+    def choose(self, model_id: str, reason: str = "") -> Move:
+        """Points CURRENT at a model because a person says so, withdrawn or not.
+
+        A model that was CURRENT before is rolled back to: those after it are withdrawn. Any other is a promotion by hand; one
+        that the gate refused needs a reason.
+
+        Raises:
+            GateError: when its validation loss is not finite, or the gate refused it and no reason is given.
+            ModelError: when it is unknown, damaged, or CURRENT already.
+        """
+        self._must_be_whole(model_id)
+        with self._locked():
+            finished = self._settle()
+            lineage, current = self.standing().lineage, self.named()
+            if finished == model_id:
+                return self.history()[-1]
+            if current == model_id:
+                raise ModelError(f"model {model_id} is CURRENT already; --list shows the others")
+            if model_id in lineage:
+                return self._move("rollback", model_id, current, reason, None)
+            self._check_choice(model_id, reason)
+            return self._move("choose", model_id, current, reason, None)
+
+    def _check_choice(self, model_id: str, reason: str) -> None:
+        meta = self._meta(model_id)
+        metrics, verdict = meta["metrics"], recorded(meta.get("gate", {}))
+        if not math.isfinite(metrics.get("best_loss", math.nan)):
+            raise GateError(
+                f"model {model_id} has validation loss {metrics.get('best_loss')}, expected a finite one; choose another model"
+            )
+        try:
+            check_gate(model_id, metrics)
+            if verdict is not None:
+                verdict.check(model_id)
+        except GateError as error:
+            if not reason:
+                raise GateError(
+                    f"the gate refused {model_id}; to use it all the same, say why with --reason. The gate said: {error}"
+                ) from None
+
+    def _must_be_whole(self, model_id: str) -> None:
+        if not self.published(model_id):
+            known = ", ".join(self.ids()) or "none"
+            raise ModelError(f"no model {model_id!r} in {str(self.root)!r}; expected one of {known}")
+        verify(self.path(model_id))
+
+    def _move(
+        self,
+        action: Literal["promote", "choose", "rollback"],
+        model_id: str,
+        previous: str | None,
+        reason: str,
+        verdict: Verdict | None,
+    ) -> Move:
+        """First the history, then CURRENT: a withdrawal counts from the first moment on, and `_settle` ends what was begun."""
+        move = Move(action, model_id, previous, reason, now().isoformat(timespec="seconds"), verdict.as_dict() if verdict else {})
+        append(self.root, move)
+        self._point(model_id)
+        return move
+
+    def _point(self, model_id: str) -> None:
         aside = self.root / f".{POINTER}"
         with aside.open("w", encoding="utf-8") as file:
             file.write(f"{model_id}\n")
             file.flush()
             os.fsync(file.fileno())
-        aside.rename(self.root / POINTER)
+        aside.replace(self.root / POINTER)
         sync_folder(self.root)
+
+    def _settle(self) -> str | None:
+        pending = self.standing().pending
+        if pending is None:
+            return None
+        try:
+            self._must_be_whole(pending)
+        except ModelError:
+            return None
+        self._point(pending)
+        return pending
+
+    def _meta(self, model_id: str) -> dict[str, Any]:
+        return dict(json.loads((self.path(model_id) / META).read_text(encoding="utf-8")))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer of history and CURRENT at a time; the kernel lets go when the process dies."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / "_lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def check_gate(model_id: str, metrics: dict[str, float]) -> None:

@@ -44,6 +44,14 @@ def described(training: DataFrame, validation: DataFrame, *, labels_by: date, ho
     return Sample(rows, cuts, validation_rows, validation_cuts)
 
 
+def dates_of(sample: Sample, *, as_of: date, label_days: int) -> dict[str, str]:
+    """`ModelMeta.dates` of a model fitted on these examples and freshened on the validation ones; labels span `label_days`."""
+    last = sample.training_cuts[-1], sample.validation_cuts[-1]
+    fitted, seen = (date.fromisoformat(cut) + timedelta(days=label_days) for cut in last)
+    dates = {"as_of": as_of.isoformat(), "fitted_until": fitted.isoformat(), "seen_until": seen.isoformat()}
+    return dates | {"validated_from": sample.validation_cuts[0]}
+
+
 def vocabulary(spec: DataFrame) -> tuple[list[str], list[float]]:
     """Categories and their population shares, by position, from feature.example_spec.
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from equipoise.errors import ModelError
 from equipoise.models import ModelMeta, load_package, save_package
-from equipoise.models.package import MANIFEST, checksums, load_meta
+from equipoise.models.package import MANIFEST, checksums, load_held_back, load_meta
 from tests.unit.models import tiny
 
 META = ModelMeta(
@@ -121,6 +121,15 @@ def test_a_folder_with_something_in_it_is_refused(saved: tuple[Path, object], tm
     net = tiny.model(str(tmp_path / "source"))
     with pytest.raises(ModelError, match="is not empty"):
         save_package(saved[0], net, tokenizer_path=str(tmp_path / "source"), meta=META, card="")
+
+
+def test_a_package_from_before_dates_and_gate_loads(saved: tuple[Path, object]) -> None:
+    raw = json.loads((saved[0] / "model.json").read_text())
+    (saved[0] / "model.json").write_text(json.dumps({k: v for k, v in raw.items() if k not in ("dates", "gate")}))
+    (saved[0] / MANIFEST).write_text(json.dumps({"sha256": checksums(saved[0])}))
+    assert load_meta(saved[0]) == META
+    with pytest.raises(ModelError, match=r"has no held_back.safetensors; expected a model of this version"):
+        load_held_back(saved[0])
 
 
 def test_metadata_of_another_version_is_refused(saved: tuple[Path, object]) -> None:

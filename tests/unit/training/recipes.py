@@ -21,6 +21,7 @@ from equipoise.training.start import Files, fitted_start
 from tests.unit.models import tiny
 from tests.unit.models.test_package import META
 from tests.unit.training import made
+from tests.unit.training.packages import DATES
 
 TOKENS = 8
 WIDTHS = Widths(TOKENS, tiny.CATEGORIES, tiny.FEATURES)
@@ -89,6 +90,6 @@ def recipe(folder: Path, **options: object) -> Recipe:
         staging=str(folder / "registry" / "_staging" / "m1"),
         checkpoints=str(folder / "registry" / "_checkpoints" / "m1"),
         logs=str(folder / "registry" / "_logs" / "m1"),
-        meta=replace(META, max_tokens=TOKENS),
+        meta=replace(META, max_tokens=TOKENS, dates=DATES),
         sample=Sample(160, ("2017-08-14", "2017-09-11"), 36, ("2017-10-09",)),
     )

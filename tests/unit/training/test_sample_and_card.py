@@ -8,7 +8,7 @@ import pytest
 
 from equipoise.errors import ContractError
 from equipoise.training.card import model_card
-from equipoise.training.sample import Sample, described, vocabulary
+from equipoise.training.sample import Sample, dates_of, described, vocabulary
 from tests.unit.models.test_package import META
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ def test_examples_of_another_date_are_refused(
 ) -> None:
     with pytest.raises(ContractError, match=text):
         described(cuts(spark, *train), cuts(spark, *validation), labels_by=date(2017, 11, 6), horizon_days=28)
+
+
+def test_dates_tell_which_labels_were_seen() -> None:
+    sample = Sample(3, ("2017-08-14", "2017-09-11"), 2, ("2017-10-09",))
+    assert dates_of(sample, as_of=date(2017, 11, 8), label_days=28) == {
+        "as_of": "2017-11-08",
+        "fitted_until": "2017-10-09",
+        "validated_from": "2017-10-09",
+        "seen_until": "2017-11-06",
+    }
 
 
 def test_vocabulary_by_position(spark: SparkSession) -> None:
