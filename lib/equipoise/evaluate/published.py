@@ -155,6 +155,14 @@ def item_texts(
     return both["text"].fillna("").to_numpy(dtype=str), np.stack(both["vector"].to_list()).astype(np.float32)
 
 
+def item_attributes(items: DataFrame, catalogue: Catalogue, wanted: Ints) -> pd.DataFrame:
+    """category_1 … 3, brand and text of silver.items, in the order of `wanted` catalogue numbers."""
+    ids = items.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
+    columns = ("item_id", "category_1", "category_2", "category_3", "brand", "text")
+    rows = items.select(*columns).join(F.broadcast(ids), "item_id").toPandas()
+    return rows.set_index("item_id").loc[catalogue.items[wanted]].reset_index()
+
+
 def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:
     """Numbers of the rows' users, and the rows, without users outside the sample."""
     number: Any = behaviour.user_numbers(rows["user_id"].to_numpy(dtype=str))

@@ -122,6 +122,8 @@ METHODS: dict[str, str] = {
     "popular_leaf": "new items of the finest category that everybody's history is fullest of",
     "leaf_share": "new items of the finest category that the user's own history is fullest of",
     "attribute_kernel": "new items like those of the user's history by TF-IDF of their attributes",
+    "newcomer_ranker": "new items by shares of their attributes and by how new ones with them sold, learnt at earlier dates",
+    "newcomer_ranker + text_lora kernel": "the same, and likeness to the user's history by the encoder's vectors",
     "text_lora kernel": "new items like those of the user's history by the encoder's vectors",
     "text_lora kernel + attributes": "the sum of both, as logarithms",
     "recency": "the more recent the last purchase, the better",

@@ -117,6 +117,12 @@ def kernel(found: Newcomers, texts: NDArray[np.str_], encode: Encoder) -> Floats
     return out
 
 
+def standard(scores: Floats) -> Floats:
+    """Scores in standard deviations of all of them."""
+    out: Floats = (scores - scores.mean()) / max(float(scores.std()), FLOOR)
+    return out
+
+
 def attributes(distinct: NDArray[np.str_], _: Ints) -> Any:
     """TF-IDF rows of the comma-separated parts of texts."""
     from sklearn.feature_extraction.text import TfidfVectorizer
