@@ -17,7 +17,7 @@ from equipoise.training.registry import Registry
 from tests.integration.test_store import sequences
 from tests.unit.training.packages import hollow
 
-JOB = Job("toy", writes=("feature.sequences",), sections=("windows",))
+JOB = Job("toy", writes=("feature.sequences",), sections=("windows", "data_until"))
 TOML = """
 warehouse = "{warehouse}"
 [source]

@@ -89,9 +89,12 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     say(job.name, f"done in {time.monotonic() - started:.0f} s, run {identity[:8]}")
 
 
-def _decisive(job: Job, settings: Settings) -> dict[str, dict[str, object]]:
-    whole = settings.model_dump(mode="json")
-    return {s: {k: v for k, v in whole[s].items() if f"{s}.{k}" not in job.ignores} for s in job.sections}
+def _decisive(job: Job, settings: Settings) -> dict[str, object]:
+    """The settings that decide what the job writes; a section may be a single value, such as data_until."""
+    whole = settings.model_dump(mode="json", include=set(job.sections))
+    for section, _, name in (ignored.partition(".") for ignored in job.ignores):
+        whole[section].pop(name)
+    return {section: whole[section] for section in job.sections}
 
 
 def _absolute(warehouse: str) -> str:
