@@ -111,10 +111,9 @@ class Laws:
         truth = F.coalesce(F.col("p_next_trip") / F.nullif("best", F.lit(0.0)), F.lit(0.0))
         listed = self.slice("gold.recommendations").join(chances, ["user_id", "item_id"], "left")
         off = listed.filter(F.abs(F.col("relevance") - truth) > 1e-9).count()
-        sums = values.filter(
-            "abs(p_o + p_interest + p_buy - 1) > 1e-6 OR events < known_events OR known_events < purchases"
-        ).count()
-        return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums.count(), "values that cannot be")) if n]
+        impossible = "abs(p_o + p_interest + p_buy - 1) > 1e-6 OR events < known_events OR known_events < purchases"
+        sums = values.filter(impossible).count()
+        return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums, "values that cannot be")) if n]
 
     def rows_are_conserved(self) -> list[str]:
         """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""

@@ -155,7 +155,8 @@ class Evaluation:
             f"{MODEL} kernel": by_model,
             f"{MODEL} kernel + attributes": by_model + by_attributes,
         }
-        return [new_items.comparison(found, scores, one.as_of, self.groups)]
+        modelled = {name for name in scores if MODEL in name}
+        return [new_items.comparison(found, scores, modelled, one.as_of, self.groups)]
 
     def _newcomer_scores(self, found: new_items.Newcomers, start: int) -> dict[str, Floats]:
         """The learnt ranker's scores; nothing where no earlier cut teaches it."""

@@ -118,7 +118,7 @@ def test_planted_tastes_are_found_by_what_items_are() -> None:
         **new_items.leaf_scores(made, np.zeros(400, dtype=np.int64)),
         "text": new_items.kernel(made, texts, lambda _, first: vectors[first]),
     }
-    table = rows(new_items.comparison(made, scores, date(2020, 3, 2), {}), resamples=50, seed=1)
+    table = rows(new_items.comparison(made, scores, (), date(2020, 3, 2), {}), resamples=50, seed=1)
     value = {(r.method, r.metric, r.cutoff): r.value for r in table}
     assert value["text", "ndcg", 10] > 0.15 > value["leaf_share", "ndcg", 10]  # 2 of the 10 of a taste, at random within it
     assert value["text", "recall", 50] > 0.95 > value["leaf_share", "recall", 50]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -130,14 +130,20 @@ def attributes(distinct: NDArray[np.str_], _: Ints) -> Any:
     return TfidfVectorizer(analyzer=_parts).fit_transform(distinct).tocsr()
 
 
-def comparison(found: Newcomers, scores: Mapping[str, Floats], origin: date, groups: Mapping[str, Ints]) -> Comparison:
-    """Every method's (users, items) scores rank all new items for every tested user; ties by item number."""
+def comparison(
+    found: Newcomers, scores: Mapping[str, Floats], modelled: Collection[str], origin: date, groups: Mapping[str, Ints]
+) -> Comparison:
+    """Every method's (users, items) scores rank all new items for every tested user; ties by item number.
+
+    Args:
+        modelled: the methods in which the trained model has a part.
+    """
     methods = []
     for name, score in scores.items():
         lists = np.full((len(found.users), LONG), ranking.EMPTY, dtype=np.int64)
         short = min(LONG, len(found.items))
         lists[:, :short] = np.argsort(-score, axis=1, kind="stable")[:, :short]
-        methods.append(Method.fixed(name, _measures(found, lists)))
+        methods.append(Method(name, (tuple(_measures(found, lists)),), 1 if name in modelled else None))
     return Comparison("new_items", origin.isoformat(), found.users, tuple(methods), BASELINE, groups=groups)
 
 
