@@ -61,7 +61,7 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
-	@pytest tests/integration/test_gpu_plans.py -m slow -s
+	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 2400
 
 lock: ## Resolve requirements.lock anew from pyproject.toml
 	@uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
