@@ -99,9 +99,10 @@ class Valuation:
         return histories_at(self.visited, self.mains, [*self.cuts, self.as_of]).persist()
 
     def close(self) -> None:
-        """Lets go of the kept frames."""
-        for frame in (self.visited, self.mains, self.histories):
-            frame.unpersist()
+        """Lets go of the frames that were kept."""
+        for name in ("visited", "mains", "histories"):
+            if name in vars(self):
+                getattr(self, name).unpersist()
 
     def candidates(self) -> DataFrame:
         """One row per user × item that some source brings at as_of: cut, source, cosine (null: not from the vectors)."""
