@@ -38,12 +38,18 @@ LEAF_ROWS, LEAF_SHARE = 200, 0.01
 """A leaf holds at least the lower of this many rows and this share of them."""
 
 
+VALUE_SHARE = 1e-3
+"""Share of the training rows in which a feature has a value, at least, to be read."""
+
+
 @dataclass(frozen=True)
 class ValueModel:
     """Per target its members; an empty tuple and a constant where training saw one class only."""
 
     members: Mapping[str, tuple[Any, ...]]
     constants: Mapping[str, float]
+    told: Mapping[str, Bools]
+    """Target → (F,) features that it reads: those with a value in enough training rows."""
 
     def probabilities(self, x: NDArray[np.float32]) -> dict[str, Floats]:
         """Target → (n,) probability for features (n, F), NaN where there is no value."""
@@ -53,7 +59,7 @@ class ValueModel:
         fits = self.members[target]
         if not fits or not len(x):
             return np.full(len(x), self.constants[target])
-        out: Floats = np.mean([m.predict_proba(x)[:, 1] for m in fits], axis=0)
+        out: Floats = np.mean([m.predict_proba(x[:, self.told[target]])[:, 1] for m in fits], axis=0)
         return out
 
 
@@ -70,7 +76,7 @@ def fit(x: NDArray[np.float32], labels: Mapping[str, Bools], known: Mapping[str,
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    members, constants = {}, {}
+    members, constants, read = {}, {}, {}
     for target, label in labels.items():
         rows = known.get(target, np.ones(len(x), dtype=bool))
         y = label[rows]
@@ -78,12 +84,15 @@ def fit(x: NDArray[np.float32], labels: Mapping[str, Bools], known: Mapping[str,
             raise ValueError(f"no row tells {target!r} among {len(x)}")
         constants[target] = float(y.mean())
         leaf = max(1, int(min(LEAF_ROWS, LEAF_SHARE * len(y))))
-        fits = MEMBERS[target] if 0 < y.sum() < len(y) else 0
+        # Where nobody takes an item twice there is no rhythm, and trees cannot be grown on a feature without values.
+        read[target] = (~np.isnan(x[rows])).mean(axis=0) >= VALUE_SHARE
+        fits = MEMBERS[target] if 0 < y.sum() < len(y) and read[target].any() else 0
+        told = x[rows][:, read[target]]
         members[target] = tuple(
-            HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=leaf, random_state=seed + i).fit(x[rows], y)
+            HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=leaf, random_state=seed + i).fit(told, y)
             for i in range(fits)
         )
-    return ValueModel(members, constants)
+    return ValueModel(members, constants, read)
 
 
 def classes(found: Mapping[str, Floats]) -> Floats:

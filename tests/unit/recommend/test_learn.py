@@ -52,3 +52,14 @@ def test_classes_are_probabilities_even_where_the_fits_contradict_each_other() -
     buy, act = np.array([0.2, 0.5, 0.0]), np.array([0.6, 0.4, 0.0])
     np.testing.assert_allclose(classes({BUY: buy, ACT: act}), [[0.4, 0.4, 0.2], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]])
     np.testing.assert_allclose(classes({BUY: buy}), np.stack([1 - buy, np.zeros(3), buy], axis=1))
+
+
+def test_a_feature_without_values_is_not_read() -> None:
+    x = X.copy()
+    x[:, 3] = np.nan
+    model = fit(x, {BUY: BOUGHT}, {}, 1)
+    assert model.told[BUY].tolist() == [True, True, True, False, True]
+    later = X.copy()  # values that appear only afterwards change nothing
+    np.testing.assert_array_equal(model.probabilities(later)[BUY], model.probabilities(x)[BUY])
+    empty = fit(np.full((50, 2), np.nan, dtype=np.float32), {BUY: BOUGHT[:50]}, {}, 1)
+    assert empty.probabilities(np.full((3, 2), np.nan, dtype=np.float32))[BUY].tolist() == [BOUGHT[:50].mean()] * 3
