@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
-from pyspark.sql import functions as F
-
 from equipoise.evaluate.prepare import prepare
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.run import evaluate
@@ -66,7 +64,7 @@ def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol
 
 def run(ctx: Context) -> None:
     s, meta = ctx.settings, load_meta(ctx.model_path)
-    at = {name: ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of)) for name in (*AS_OF, "feature.sequences")}
+    at = {name: ctx.at_as_of(name) for name in (*AS_OF, "feature.sequences")}
     tables = Tables(*(ctx.read(n) for n in SILVER), *(at[n] for n in AS_OF), *(ctx.read(n) for n in WHOLE))
     trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
     threads = threads_per_worker(ctx.spark, s.scoring.workers)

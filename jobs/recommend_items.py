@@ -6,7 +6,6 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
@@ -29,8 +28,8 @@ def run(ctx: Context) -> None:
         events=ctx.read("silver.events").filter(F.col("event_date") < F.lit(ctx.as_of)),
         item_categories=item_categories,
         stock=shown_only(item_categories, ctx.read("silver.items"), settings.exclude_categories),
-        interests=_slice(ctx, "gold.user_interests"),
-        values=_slice(ctx, "gold.user_item_values"),
+        interests=ctx.at_as_of("gold.user_interests"),
+        values=ctx.at_as_of("gold.user_item_values"),
     )
     policy = Policy(as_of=ctx.as_of, **chosen(settings, Policy))
     users, model = check_sources(sources, k=policy.k)
@@ -42,10 +41,6 @@ def run(ctx: Context) -> None:
         ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
     finally:
         listed.unpersist()
-
-
-def _slice(ctx: Context, name: str) -> DataFrame:
-    return ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of))
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ def run(ctx: Context) -> None:
 
     scored = ctx.store.read("feature.user_vectors", ctx.outputs["feature.user_vectors"])
     interests = user_interests(
-        _slice(ctx, scored),
-        observed_shares(weights_of(_slice(ctx, ctx.read("feature.sequences")))),
+        scored.filter(F.col("as_of") == F.lit(ctx.as_of)),
+        observed_shares(weights_of(ctx.at_as_of("feature.sequences"))),
         seen_categories(ctx.read("feature.daily_counts"), as_of=ctx.as_of),
         categories=meta.categories,
         top_predicted=ctx.settings.interests.top_predicted,
@@ -59,12 +59,8 @@ def run(ctx: Context) -> None:
 def _users(ctx: Context, meta: ModelMeta) -> DataFrame:
     """One row per user of the profile, with what the model reads; a user without a sequence has an empty one."""
     features = F.array(*meta.feature_names).alias("features")
-    profile = _slice(ctx, ctx.read("feature.user_profile")).select("user_id", features)
-    return profile.join(_slice(ctx, ctx.read("feature.sequences")), "user_id", "left")
-
-
-def _slice(ctx: Context, frame: DataFrame) -> DataFrame:
-    return frame.filter(F.col("as_of") == F.lit(ctx.as_of))
+    profile = ctx.at_as_of("feature.user_profile").select("user_id", features)
+    return profile.join(ctx.at_as_of("feature.sequences"), "user_id", "left")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,6 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
 from equipoise.job import Context, Job, main
 from equipoise.segments.table import check_users, user_segments
 
@@ -21,15 +18,11 @@ JOB = Job(
 
 
 def run(ctx: Context) -> None:
-    profile, vectors = _slice(ctx, "feature.user_profile"), _slice(ctx, "feature.user_vectors")
+    profile, vectors = ctx.at_as_of("feature.user_profile"), ctx.at_as_of("feature.user_vectors")
     ctx.say(f"{check_users(profile, vectors):,} users")
     segments = ctx.settings.segments
     table = user_segments(profile, vectors, as_of=ctx.as_of, horizon_days=segments.horizon_days, kmeans_seed=segments.kmeans_seed)
     ctx.replace("gold.user_segments", table, {"as_of": ctx.as_of})
-
-
-def _slice(ctx: Context, name: str) -> DataFrame:
-    return ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
@@ -33,8 +32,8 @@ def run(ctx: Context) -> None:
     inputs = Inputs(
         events=ctx.read("silver.events").filter(F.col("event_date") < F.lit(ctx.as_of)),
         item_categories=shown_only(ctx.read("silver.item_categories"), ctx.read("silver.items"), s.recommend.exclude_categories),
-        interests=_slice(ctx, "gold.user_interests"),
-        user_vectors=_slice(ctx, "feature.user_vectors"),
+        interests=ctx.at_as_of("gold.user_interests"),
+        user_vectors=ctx.at_as_of("feature.user_vectors"),
         item_vectors=ctx.read("feature.item_vectors"),
     )
     limits = Limits(**chosen(s.recommend, Limits), **chosen(s.interests, Limits), horizon_days=s.segments.horizon_days)
@@ -48,10 +47,6 @@ def run(ctx: Context) -> None:
         ctx.replace("gold.user_item_values", values, {"as_of": ctx.as_of})
     finally:
         valuation.close()
-
-
-def _slice(ctx: Context, name: str) -> DataFrame:
-    return ctx.read(name).filter(F.col("as_of") == F.lit(ctx.as_of))
 
 
 if __name__ == "__main__":

@@ -144,9 +144,7 @@ def item_texts(
     Raises:
         ContractError: when one of them lacks an item.
     """
-    ids = items.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
-    texts = items.select("item_id", "text").join(F.broadcast(ids), "item_id").toPandas()
-    encoded = vectors.select("item_id", "vector").join(F.broadcast(ids), "item_id").toPandas()
+    texts, encoded = (_of_items(f, c, catalogue, wanted) for f, c in ((items, ("text",)), (vectors, ("vector",))))
     both = texts.merge(encoded, on="item_id").sort_values("item_id", ignore_index=True)
     if len(both) != len(wanted):
         raise ContractError(
@@ -157,10 +155,14 @@ def item_texts(
 
 def item_attributes(items: DataFrame, catalogue: Catalogue, wanted: Ints) -> pd.DataFrame:
     """category_1 … 3, brand and text of silver.items, in the order of `wanted` catalogue numbers."""
-    ids = items.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
-    columns = ("item_id", "category_1", "category_2", "category_3", "brand", "text")
-    rows = items.select(*columns).join(F.broadcast(ids), "item_id").toPandas()
+    rows = _of_items(items, ("category_1", "category_2", "category_3", "brand", "text"), catalogue, wanted)
     return rows.set_index("item_id").loc[catalogue.items[wanted]].reset_index()
+
+
+def _of_items(frame: DataFrame, columns: Sequence[str], catalogue: Catalogue, wanted: Ints) -> pd.DataFrame:
+    """item_id and the columns, of the `wanted` catalogue numbers, in no order."""
+    ids = frame.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
+    return frame.select("item_id", *columns).join(F.broadcast(ids), "item_id").toPandas()
 
 
 def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:

@@ -38,7 +38,7 @@ def sisters(registry: Registry, current: ModelMeta, limit: int) -> list[str]:
 
 def published_models(warehouse: str) -> str:
     """Ids of all published models of a warehouse, in order: what a comparison over seeds may draw from."""
-    return " ".join(Registry(f"{warehouse}/models/encoder").ids())
+    return " ".join(Registry.of(warehouse).ids())
 
 
 def _but_seed(meta: ModelMeta) -> tuple[object, ...]:

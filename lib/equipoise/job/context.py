@@ -93,6 +93,10 @@ class Context:
             raise StoreError(f"{self.job.name} reads {name} without declaring it; add it to Job.reads")
         return self.store.read(name, self.inputs[name])
 
+    def at_as_of(self, name: str) -> DataFrame:
+        """Its rows of this as-of date."""
+        return self.read(name).filter(F.col("as_of") == F.lit(self.as_of))
+
     def read_latest(self, name: str) -> DataFrame:
         """A table about runs, newest version; not part of the fingerprint."""
         return self.store.read(name)

@@ -41,7 +41,7 @@ def run_promote(argv: Sequence[str], summary: str) -> int:
     try:
         wish = parse(argv)
         warehouse = parse_command_line(wish.settings, needs_as_of=False).settings.warehouse
-        registry = Registry(f"{warehouse}/models/encoder")
+        registry = Registry.of(warehouse)
         sys.stdout.write("\n".join(listing(registry)) + "\n" if wish.action == "list" else f"{_done(registry, wish)}\n")
         return 0
     except EquipoiseError as error:

@@ -104,7 +104,7 @@ def _absolute(warehouse: str) -> str:
 def _registry(warehouse: str) -> Registry:
     from equipoise.training.registry import Registry
 
-    return Registry(f"{warehouse}/models/encoder")
+    return Registry.of(warehouse)
 
 
 def _pin(store: Store, job: Job) -> dict[str, int]:

@@ -46,7 +46,7 @@ class ModelMeta:
     categories: behind each place of category_logits. class_mean_spend: money per label window of O, interest, buy, training rows;
     meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs. dates (ISO): as_of;
     fitted_until, validated_from: end of the training labels, begin of the validation labels; seen_until: end of all labels that
-    the published weights have seen. gate: how it stood beside others before it was published (equipoise.training.gate.Verdict).
+    the published weights have seen. gate: how it stood beside others before (equipoise.training.verdict.Verdict).
     """
 
     model_id: str

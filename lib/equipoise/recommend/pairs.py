@@ -11,6 +11,8 @@ from datetime import date
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from equipoise.features.shares import half_lives
+
 USER_CUT = ("user_id", "cut")
 TRIP_HALF_LIVES = (2, 5, 10, 20, 40)
 """Half-lives of the personal decay, in the user's own visit days."""
@@ -74,8 +76,8 @@ def histories_at(visits: DataFrame, mains: DataFrame, cuts: Sequence[date]) -> D
     at = at.withColumn("trips", F.max("trip").over(whole))
     since, age = F.col("trips") - F.col("trip"), F.datediff("cut", "event_date")
     found = at.groupBy("user_id", "item_id", "cut").agg(
-        *[fixed_sum(F.col("weight") * _half(since, h)).alias(f"own_{h}") for h in TRIP_HALF_LIVES],
-        *[fixed_sum(F.col("weight") * _half(age, h)).alias(f"own_{h}d") for h in DAY_HALF_LIVES],
+        *[fixed_sum(F.col("weight") * half_lives(since, h)).alias(f"own_{h}") for h in TRIP_HALF_LIVES],
+        *[fixed_sum(F.col("weight") * half_lives(age, h)).alias(f"own_{h}d") for h in DAY_HALF_LIVES],
         F.count(F.lit(1)).alias("visits"),
         F.min(since).alias("trips_since"),
         F.max(since).alias("first_trips"),
@@ -162,11 +164,6 @@ def featured(candidates: DataFrame, histories: DataFrame, mains: DataFrame) -> D
 
 def _fixed(column: Column) -> Column:
     return F.round(column * F.lit(_SCALE)).cast("bigint")
-
-
-def _half(time: Column, half_life: float) -> Column:
-    """½^(time / half-life)."""
-    return F.pow(F.lit(0.5), time / F.lit(float(half_life)))
 
 
 def _full(trips: Column, half_life: float) -> Column:

@@ -7,6 +7,7 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from equipoise.features.shares import half_lives
 from equipoise.recommend.history import EXACT, exact_sum
 
 
@@ -17,7 +18,7 @@ def item_popularity(visits: DataFrame, *, as_of: date, half_life_days: float) ->
         item_id, popularity (Σ over visits of weight · 2^(−age in days / half-life)), visits (their number, undecayed).
     """
     age = F.datediff(F.lit(as_of), F.col("event_date"))
-    decayed = F.col("weight") * F.pow(F.lit(2.0), -age / F.lit(float(half_life_days)))
+    decayed = F.col("weight") * half_lives(age, half_life_days)
     return visits.groupBy("item_id").agg(exact_sum(decayed).alias("popularity"), F.count(F.lit(1)).alias("visits"))
 
 

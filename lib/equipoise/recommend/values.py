@@ -161,7 +161,8 @@ class Valuation:
 
     def values(self, model: ValueModel) -> DataFrame:
         """gold.user_item_values without its stamps."""
-        found = featured(self.candidates(), self.histories, self.mains)
+        here = self.histories.filter(F.col("cut") == F.lit(self.as_of))
+        found = featured(self.candidates(), here, self.mains)
         facts = {"known_events": F.col("known"), "purchases": F.col("bought"), "events": F.col("looked")}
         ready = found.withColumns(facts).select("user_id", "item_id", *FACTS, *FEATURES)
         ddl = ", ".join(f"{n} {t}" for n, t in {"user_id": "string", "item_id": "string", **FACTS, **SCORED}.items())

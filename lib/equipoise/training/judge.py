@@ -27,10 +27,10 @@ from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import Heads
 from equipoise.models.losses import row_losses
 from equipoise.models.package import ENCODER, HELD_BACK, MANIFEST, add_gate, load_held_back, load_meta
-from equipoise.models.statistics import start_heads
 from equipoise.training.ranks import Device
 from equipoise.training.recipe import Recipe
 from equipoise.training.registry import Registry
+from equipoise.training.start import untrained
 from equipoise.training.verdict import GateMetric, Losses, Verdict, compare, recorded
 
 BATCH = 64
@@ -158,7 +158,7 @@ def score(models: Mapping[str, Answers], batches: Iterable[dict[str, Tensor]], o
                 found = row_losses(model(moved), moved["label_counts"], moved["label_value"])
                 parts[name].append(torch.stack([x.double().cpu() for x in (found.category, found.visit, found.value)]))
             users.append(batch["user_id"][:left].numpy())
-            known.append(moved["label_counts"].sum(dim=-1).cpu().numpy() > 0)
+            known.append(found.known.cpu().numpy())
             rows += len(users[-1])
             if rows >= options.gate_examples:
                 break
@@ -255,10 +255,7 @@ def _losses(nats: Tensor, known: Bools, options: GateOptions) -> Losses:
 
 def _start(made: Recipe, *, counted: bool, device: Device) -> Heads:
     """What the model said untrained, without an encoder, as no vector has a part in it; without `counted`, the prior alone."""
-    prior = made.start.prior
-    features = len(made.start.statistics.feature_mean)
-    heads = Heads(0, features, made.population, dirichlet=prior.dirichlet, sharpening=prior.sharpening)
-    start_heads(heads, made.start.statistics)
+    heads = untrained(made.start.statistics, made.start.prior, made.population)
     if counted:
         start_counted(heads, load_file(made.start.counted))
     return heads.eval().to(device)

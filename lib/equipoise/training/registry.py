@@ -41,6 +41,11 @@ class Registry:
             )
         self.root = Path(text)
 
+    @classmethod
+    def of(cls, warehouse: str) -> Registry:
+        """The registry of a warehouse."""
+        return cls(f"{warehouse}/models/encoder")
+
     def path(self, model_id: str) -> Path:
         """Where a model lives, published or not."""
         if not _ID.match(model_id):

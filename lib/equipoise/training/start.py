@@ -65,8 +65,7 @@ def fitted_start(
     """Fits all of it; with `fit` false the prior's two numbers stay as given. `into`: folder for the pairs."""
     statistics = statistics_of(files.train, files.widths, options.seed)
     prior = prior_of(files.train, files.widths, options.seed, population, prior, fit=fit)
-    heads = Heads(0, files.widths.features, population, dirichlet=prior.dirichlet, sharpening=prior.sharpening)
-    start_heads(heads, statistics)
+    heads = untrained(statistics, prior, population)
 
     def epoch(number: int) -> ExampleStream:
         return _once(files.train, files.widths, options.seed, PAIR_COLUMNS, options.pair_batch, number)
@@ -83,6 +82,13 @@ def fitted_start(
     say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
     return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
+
+
+def untrained(statistics: Statistics, prior: Prior, population: list[float]) -> Heads:
+    """Heads that no vector has a part in, as they stand before anything is trained or counted."""
+    heads = Heads(0, len(statistics.feature_mean), population, dirichlet=prior.dirichlet, sharpening=prior.sharpening)
+    start_heads(heads, statistics)
+    return heads
 
 
 def statistics_of(files: list[str], widths: Widths, seed: int) -> Statistics:
