@@ -59,6 +59,9 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 	@bash .ci/rapids.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
+bench: setup ## Ratios of two things measured in one run on this machine
+	@python -m tests.benchmarks.routes
+
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
 	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 2400
@@ -72,4 +75,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all bench gpu-check lock dictionary clean

@@ -16,7 +16,7 @@ from equipoise.settings import Settings, resolve
 
 SAMPLING = {"processes", "files_per_rank", "sample_examples", "validation_examples", "training_cuts", "seed"}
 COUNTED = ("daily_counts", "category_shares", "category_trends", "user_profile", "sequences")
-EXAMPLES = ("examples", "examples_validation", "example_spec")
+EXAMPLES = ("examples", "examples_validation", "example_spec", "example_items")
 
 
 def decisive(s: Settings, folder: Path) -> dict[str, str]:
@@ -42,10 +42,7 @@ JOB = Job(
 def recipe(s: Settings, folder: Path, as_of: date) -> build.Recipe:
     """The settings as plain values."""
     return build.Recipe(
-        as_of=as_of,
-        origin=s.windows.origin,
-        window_days=s.windows.days,
-        horizon_days=s.segments.horizon_days,
+        as_of=as_of, origin=s.windows.origin, window_days=s.windows.days, horizon_days=s.segments.horizon_days,
         event_weights=s.interests.event_weights,
         half_life_days=s.interests.half_life_days,
         has_amounts=s.source.has_amounts,
@@ -59,7 +56,7 @@ def recipe(s: Settings, folder: Path, as_of: date) -> build.Recipe:
         encoder_path=resolve(s.encoder.path, folder),
         max_tokens=s.encoder.max_tokens,
         max_items=s.encoder.sequence_items,
-    )
+    )  # fmt: skip
 
 
 def run(ctx: Context) -> None:
@@ -71,6 +68,7 @@ def run(ctx: Context) -> None:
     learning = build.learning(base, ctx.read("silver.items"), values, ctx.say)
     ctx.replace("feature.sequences", learning.sequences, {"as_of": ctx.as_of})
     ctx.replace("feature.example_spec", learning.spec, {})
+    ctx.replace("feature.example_items", learning.items, {})
     ctx.replace("feature.category_trends", learning.trends, {"as_of": ctx.as_of})
     ctx.replace("feature.examples", learning.train, {}, keep_partitions=True)
     ctx.replace("feature.examples_validation", learning.validation, {}, keep_partitions=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from equipoise.evaluate.prepare import prepare
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.run import evaluate
-from equipoise.evaluate.seeds import published_models, sister_vectors
+from equipoise.evaluate.seeds import every_model, published_models
 from equipoise.evaluate.table import frame
 from equipoise.features.cuts import cut_dates
 from equipoise.inference.udf import threads_per_worker, trends_at
@@ -31,8 +31,8 @@ WHOLE = ("feature.item_vectors", "feature.examples", "feature.examples_validatio
 
 
 def models(settings: Settings, _: Path) -> dict[str, str]:
-    """With several seeds, a newly published model changes the result."""
-    return {"models": published_models(settings.warehouse)} if settings.evaluate.seeds > 1 else {}
+    """A newly published model may be compared: it changes the result."""
+    return {"models": published_models(settings.warehouse)}
 
 
 JOB = Job(
@@ -69,8 +69,9 @@ def run(ctx: Context) -> None:
     trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
     threads = threads_per_worker(ctx.spark, s.scoring.workers)
     setup = Setup(ctx.model_path, threads=threads, trends=trends, **chosen(s.scoring, Setup))
-    sisters = sister_vectors(ctx.registry, meta, s.evaluate.seeds, tables.profile, at["feature.sequences"], setup)
-    ready = prepare(ctx.spark, tables, protocol(s, ctx.as_of, meta.metrics), [tables.vectors, *sisters], meta.categories, ctx.say)
+    told = protocol(s, ctx.as_of, meta.metrics)
+    with every_model(ctx.registry, meta, s.evaluate.seeds, tables, at["feature.sequences"], setup) as found:
+        ready = prepare(ctx.spark, tables, told, found, meta.categories, ctx.say)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say), s.source.name), {"as_of": ctx.as_of})
 
 

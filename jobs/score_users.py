@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
-from equipoise.inference.udf import encode_texts, score_users, text_sha256, threads_per_worker, trends_at
+from equipoise.inference.udf import encode_texts, score_users, text_sha256, threads_per_worker, trends_at, with_items
 from equipoise.inference.worker import Setup
 from equipoise.interests.observed import observed_shares, seen_categories, weights_of
 from equipoise.interests.table import user_interests
@@ -37,12 +37,14 @@ def run(ctx: Context) -> None:
     trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
     setup = Setup(ctx.model_path, threads=threads, trends=trends, **chosen(scoring, Setup))
     ctx.say(f"{number:,} users, model {ctx.model_id}, {setup.workers} workers × {setup.threads} threads")
-    ctx.replace("feature.user_vectors", score_users(users, setup, expected=number), {"as_of": ctx.as_of})
-
     items = ctx.read("silver.items").select("item_id", "text")
     texts = items.select(text_sha256("text")).distinct().count()
     ctx.say(f"{items.count():,} items with {texts:,} distinct texts")
     ctx.replace("feature.item_vectors", encode_texts(items, setup, expected=texts).drop("text"), {})
+
+    vectors = ctx.store.read("feature.item_vectors", ctx.outputs["feature.item_vectors"])
+    with with_items(setup, meta.route, vectors, ctx.registry.scratch) as ready:
+        ctx.replace("feature.user_vectors", score_users(users, ready, expected=number), {"as_of": ctx.as_of})
 
     scored = ctx.store.read("feature.user_vectors", ctx.outputs["feature.user_vectors"])
     interests = user_interests(

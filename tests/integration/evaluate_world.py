@@ -21,7 +21,7 @@ from tests.small_models import CATEGORIES
 ORIGIN, DAYS = date(2020, 1, 6), 28
 AS_OF = ORIGIN + timedelta(days=6 * DAYS)
 UNTIL = AS_OF + timedelta(days=2 * DAYS)
-USERS, ITEMS, K, SLOTS, WIDTH = 40, 24, 4, 1, 8
+USERS, ITEMS, K, SLOTS, WIDTH = 40, 24, 4, 1, 32
 FUEL = "i00"
 SOURCE = "made"
 NAMES = [name for name, _ in H_FEATURES]
@@ -206,7 +206,7 @@ def _example(user: str, rng: np.random.Generator) -> dict[str, Any]:
     zeros = np.zeros(len(CATEGORIES), dtype="<f4").tobytes()
     return {
         "user_id": bytearray(bytes.fromhex(user)), "cut_day": 18_000, "tokens": bytearray(b""), "length": 0,
-        "prior": bytearray(zeros), "cells": bytearray(b""), "trends": bytearray(zeros * 3),
+        "prior": bytearray(zeros), "cells": bytearray(b""), "events": bytearray(b""), "trends": bytearray(zeros * 3),
         "features": bytearray(rng.gamma(2, 5, len(NAMES)).astype("<f4").tobytes()), "label_counts": bytearray(zeros),
         "label_value": label, "label_spend": 30.0 * label,
     }  # fmt: skip

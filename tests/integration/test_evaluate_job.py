@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from equipoise.evaluate.metrics.distribution import EPSILON
 from equipoise.job.run import run
+from equipoise.models import TowerOptions
 from equipoise.training.registry import Registry
 from tests.conftest import ROOT
 from tests.integration.evaluate_world import AS_OF, DAYS, FUEL, SLOTS, SOURCE, UNTIL, K, World, build
@@ -251,6 +252,23 @@ def test_several_seeds_are_averaged_with_their_spread_and_a_rerun_is_skipped(
     assert spread == pytest.approx(np.sqrt(2) * abs(mean - one)), "of two values, sd = difference ÷ √2 and the mean lies between"
     assert spread > 0
     assert value(several, "value", "logit_12", "auc") == pytest.approx(value(rows, "value", "logit_12", "auc"))
+
+
+def test_the_other_route_stands_beside_the_published_one_and_their_mean_too(world: World, rows: pd.DataFrame) -> None:
+    registry = Registry(f"{world.store.root}/models/encoder")
+    bert = str(Path(world.store.root).parent / "bert")
+    tower = TowerOptions("attention", width=8, layers=1, attention_heads=2, dropout=0.0, events=4)
+    registry.publish(publish(registry.staging("rival"), bert, tower=tower), "rival")
+    module = job()
+    assert run(module.JOB, module.run, arguments(world), Path("evaluate_models.py")) == 0, "a new model to compare: not skipped"
+    found = table(world)
+    for task, metric in (("categories", "ap"), ("interests", "kl_bits"), ("value", "auc")):
+        one, other, mean = (value(found, task, name, metric) for name in (MODEL, "tower", "ensemble"))
+        assert one == pytest.approx(value(rows, task, MODEL, metric)) and one != other
+        assert mean not in (one, other)
+    assert value(found, "interests", "ensemble", "kl_bits") <= max(
+        value(found, "interests", name, "kl_bits") for name in (MODEL, "tower")
+    ), "a mean of distributions is never worse than the worst: the logarithm is concave"
 
 
 def test_labels_that_end_too_early_are_refused_with_the_way_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:

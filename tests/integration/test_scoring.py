@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import ModuleType
@@ -11,21 +12,23 @@ from types import ModuleType
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.errors import ContractError
-from equipoise.inference.interface import FEATURES_IN
+from equipoise.inference.interface import EVENTS_IN, FEATURES_IN
 from equipoise.inference.predictor import Predictor
-from equipoise.inference.udf import encode_texts, score_users, threads_per_worker, trends_at
+from equipoise.inference.udf import encode_texts, item_table, score_users, threads_per_worker, trends_at, with_items
 from equipoise.inference.worker import Setup
 from equipoise.job.run import run
+from equipoise.models import TowerOptions
 from equipoise.settings.model import resolve
 from equipoise.store import Store
-from equipoise.tables.packing import CELL_VALUES, TREND_VALUES
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, item_keys
 from equipoise.tables.vocabulary import EVENT_TYPES
 from equipoise.training.registry import Registry
 from tests.conftest import ROOT
-from tests.small_models import CATEGORIES, FEATURE_NAMES, MINILM, WORDS, publish, tiny_bert
+from tests.small_models import CATEGORIES, FEATURE_NAMES, ITEMS, MINILM, WORDS, publish, tiny_bert
 
 AS_OF, EARLIER = date(2017, 11, 6), date(2017, 10, 9)
 USERS = 50
@@ -109,6 +112,51 @@ def test_the_order_of_the_input_changes_no_bit(spark: SparkSession, model: Path)
     first = score_users(user_frame(spark, rows), setup(model)).orderBy("user_id").collect()
     second = score_users(user_frame(spark, mixed).repartition(7), setup(model)).orderBy("user_id").collect()
     assert first == second
+
+
+def test_a_tower_scores_with_the_vectors_of_all_items(spark: SparkSession, tmp_path: Path) -> None:
+    """Items that came after training have vectors too: those of the table, through a file that is gone afterwards."""
+    options = TowerOptions("gru", width=8, layers=1, attention_heads=2, dropout=0.0, events=4)
+    tower = publish(tmp_path / "tower", str(tiny_bert(tmp_path / "bert")), tower=options)
+    draw = np.random.default_rng(5)
+    rows: list[Row] = [
+        {**row, "item_ids": draw.choice([*ITEMS, "new"], 3).tolist(), "event_types": ["view"] * 3, "age_days": [9, 4, 1]}
+        for row in some_users()
+    ]
+    catalogue = [(item, f"{WORDS[k % 5]} {'' if k < 5 else WORDS[k]}") for k, item in enumerate([*ITEMS, "new"])]
+    items = spark.createDataFrame(catalogue, "item_id STRING, text STRING")
+    vectors = encode_texts(items, setup(tower), max_tokens=8).drop("text")
+    frame = spark.createDataFrame(
+        [tuple(r[n] for n in ("user_id", *FEATURES_IN.names, *EVENTS_IN.names)) for r in rows],
+        f"{USER_DDL}, item_ids ARRAY<STRING>, event_types ARRAY<STRING>, age_days ARRAY<INT>",
+    )
+    with with_items(setup(tower), "tower", vectors, tmp_path / "scratch") as ready:
+        assert Path(ready.items).is_file()
+        got = {r["user_id"]: r.asDict() for r in score_users(frame.repartition(5), ready).collect()}
+        batch = pa.RecordBatch.from_pylist(rows, schema=pa.schema([*FEATURES_IN, *EVENTS_IN]))
+        alone = Predictor.load(tower, bfloat16="off", trends=TRENDS, items=ready.items).predict(batch).to_pylist()
+    assert not list((tmp_path / "scratch").iterdir())
+    for row, want in zip(rows, alone, strict=True):
+        assert got[row["user_id"]]["vector"] == pytest.approx(want["vector"], abs=1e-5)
+        assert got[row["user_id"]]["p_buy"] == pytest.approx(want["p_buy"], abs=1e-5)
+    known = item_table(vectors)
+    assert len(known) == len(catalogue) and bool(known.known(torch.from_numpy(item_keys(pa.array(["new"])))).all())
+    by_text = {r["item_id"]: r["vector"] for r in vectors.collect()}
+    for item in ("i0", "new"):
+        assert known(torch.from_numpy(item_keys(pa.array([item]))))[0].tolist() == pytest.approx(by_text[item], abs=1e-6)
+    with with_items(setup(tower), "text", vectors, tmp_path / "none") as same:
+        assert same == setup(tower) and not (tmp_path / "none").exists()
+
+
+def test_a_bare_encoder_makes_the_vectors_of_a_published_one(spark: SparkSession, model: Path) -> None:
+    """An untrained adapter changes nothing: the package's own encoder directory says what the package says."""
+    items = spark.createDataFrame([(f"i{k}", w) for k, w in enumerate(WORDS)], "item_id STRING, text STRING")
+    bare = replace(setup(model), model_path=str(model / "encoder"), pretrained=True)
+    found = {r["item_id"]: r["vector"] for r in encode_texts(items, bare, max_tokens=16).collect()}
+    for row in encode_texts(items, setup(model), max_tokens=16).collect():
+        assert found[row["item_id"]] == pytest.approx(row["vector"], abs=1e-5)
+    with pytest.raises(Exception, match="a bare encoder does not say how many tokens to read; give max_tokens"):
+        encode_texts(items, bare).collect()
 
 
 def test_items_with_the_same_text_share_one_vector(spark: SparkSession, model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
@@ -91,6 +92,32 @@ def test_tables_are_created_as_the_catalogue_says(spark: SparkSession, store: St
     wanted = CATALOGUE["gold.user_segments"]
     assert [(f.name, f.nullable) for f in schema] == [(c.name, c.nullable) for c in wanted.columns]
     assert schema["expected_spend"].metadata["comment"].endswith("Null: the source has no amounts.")
+
+
+def test_a_table_of_an_earlier_version_gets_the_columns_it_lacks(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of other slices stay as they were, with null in what they never had; the written slice has all."""
+    now, before = CATALOGUE[NAME], tuple(c for c in CATALOGUE[NAME].columns if c.name not in ("cells", "age_days"))
+    monkeypatch.setitem(CATALOGUE, NAME, replace(now, columns=before))  # type: ignore[arg-type]
+    put(store, sequences(spark, 3).drop("cells", "age_days"), "earlier")
+    monkeypatch.setitem(CATALOGUE, NAME, now)  # type: ignore[arg-type]
+    later = date(2017, 12, 4)
+    put(store, sequences(spark, 2, later), "later", later)
+    found = {
+        r["as_of"]: (r["n"], r["aged"], r["named"])
+        for r in store.read(NAME)
+        .groupBy("as_of")
+        .agg(F.count(F.lit(1)).alias("n"), F.count("age_days").alias("aged"), F.count("item_ids").alias("named"))
+        .collect()
+    }
+    assert found == {DAY: (3, 0, 3), later: (2, 2, 2)}
+    assert set(store.read(NAME).columns) == set(now.column_names)
+    version = store.version(NAME)
+    store.create(NAME)
+    assert store.version(NAME) == version, "it grows once"
+    with pytest.raises(ContractError, match="2 rows have no age_days"):
+        put(store, sequences(spark, 2, later).withColumn("age_days", F.lit(None).cast("array<int>")), "bad", later)
 
 
 def test_every_table_of_the_catalogue_can_be_created_and_registered(spark: SparkSession, store: Store) -> None:

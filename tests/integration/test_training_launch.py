@@ -5,7 +5,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from equipoise.errors import ModelError
-from equipoise.models import load_package
+from equipoise.models import TowerModel, TowerOptions, load_package
+from equipoise.models.encoder import load_backbone
 from equipoise.training.judge import Gate, GateOptions
 from equipoise.training.launch import fine_tune
+from equipoise.training.recipe import Recipe
 from equipoise.training.registry import Registry
 from tests.unit.models import tiny
 from tests.unit.training.recipes import recipe
@@ -66,6 +68,39 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert "`feature.examples` version 3" in card
     assert "## Promotion gate" in card
     assert f"| next categories | counted | {beside['counted', 'category'].users} |" in card
+
+
+def test_a_tower_trains_on_two_ranks_and_meets_its_predecessor_at_the_gate(spark: SparkSession, tmp_path: Path) -> None:
+    """The encoder stays as it was; what was published scores as what was trained; a second tower is compared with the first."""
+    registry, options = Registry(tmp_path / "registry"), GateOptions(1, "category", 0.5, 2048, 1.0, 0.1, 1.0, "cpu", "off")
+    made = as_tower(recipe(tmp_path, epochs=1), tmp_path)
+    metrics = fine_tune(spark, made, processes=2, cluster_mode=False)
+    assert metrics["steps"] == 10 and metrics["best_next_item_loss"] < metrics["start_next_item_loss"]
+    rows = metrics["best_behaviour_rows"]
+    assert 0 < metrics["best_behaviour_buy_f1"] <= 1 and rows == metrics["start_behaviour_rows"] > 0
+    verdict = Gate(registry, options, print).judge(made, promotes=True)
+    registry.promote(registry.publish(made.staging, "m1").name, verdict)
+    loaded = load_package(registry.path("m1"))
+    assert isinstance(loaded.model, TowerModel)
+    pretrained = load_backbone(made.encoder_path).state_dict()
+    assert all(torch.equal(t, pretrained[n]) for n, t in loaded.model.encoder.backbone.state_dict().items())
+    card = (registry.path("m1") / "MODEL_CARD.md").read_text()
+    assert "sequence model (attention" in card and "next_item_loss" in card
+
+    other = as_tower(recipe(tmp_path / "other", epochs=1, seed=2), tmp_path / "other")
+    again = replace(other, meta=replace(other.meta, model_id="m2"), staging=str(tmp_path / "registry" / "_staging" / "m2"))
+    fine_tune(spark, again, processes=1, cluster_mode=False)
+    found = Gate(registry, options, print).judge(again, promotes=True)
+    assert (found.current, found.not_compared) == ("m1", "")
+    assert {c.other for c in found.comparisons} == {"prior", "counted", "CURRENT m1"}
+
+
+def as_tower(made: Recipe, folder: Path) -> Recipe:
+    """The same training on the tower route."""
+    options = TowerOptions("attention", width=8, layers=1, attention_heads=2, dropout=0.1, events=tiny.EVENTS)
+    tiny.item_table().save(folder / "items.safetensors")
+    meta = replace(made.meta, route="tower", tower=asdict(options))
+    return replace(made, tower=options, items=str(folder / "items.safetensors"), meta=meta)
 
 
 @pytest.mark.slow

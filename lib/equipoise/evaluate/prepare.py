@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -14,12 +14,18 @@ from equipoise.evaluate.run import Evaluation, Say
 
 
 def prepare(
-    spark: SparkSession, tables: Tables, protocol: Protocol, vectors: Sequence[DataFrame], categories: Sequence[str], say: Say
+    spark: SparkSession,
+    tables: Tables,
+    protocol: Protocol,
+    vectors: Mapping[str, Sequence[DataFrame]],
+    categories: Sequence[str],
+    say: Say,
 ) -> Evaluation:
     """Brings everything to the driver.
 
     Args:
-        vectors: frames like feature.user_vectors, the published one first, then one per further training seed.
+        vectors: per method name of a route frames like feature.user_vectors, the published model's route and in it that model
+            first, then one per further training seed.
         categories: the model's categories, in the order of category_probabilities.
 
     Raises:
@@ -35,5 +41,7 @@ def prepare(
             f"no event of an evaluated user from {protocol.as_of} to {protocol.labels_until}: nothing to compare with; "
             "evaluate once the label window has passed, or take an earlier --as-of"
         )
-    predictions = tuple(published.prediction(v, behaviour, catalogue, categories) for v in vectors)
+    predictions = {
+        name: tuple(published.prediction(v, behaviour, catalogue, categories) for v in frames) for name, frames in vectors.items()
+    }
     return Evaluation(protocol, tables, behaviour, catalogue, collect_groups(tables.users, behaviour), predictions)

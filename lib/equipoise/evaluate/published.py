@@ -70,6 +70,13 @@ def prediction(vectors: DataFrame, behaviour: Behaviour, catalogue: Catalogue, c
     return Prediction(known, shares, visits, p, spend)
 
 
+def mean(predictions: Sequence[Prediction]) -> Prediction:
+    """The mean of several models' probabilities of the same users; spend is their mean too."""
+    shares, visits, p = (np.mean([getattr(one, name) for one in predictions], axis=0) for name in ("shares", "visits", "p"))
+    spends = [one.spend for one in predictions if one.spend is not None]
+    return Prediction(predictions[0].known, shares, visits, p, np.mean(spends, axis=0) if spends else None)
+
+
 def shares_of(interests: DataFrame, column: str, behaviour: Behaviour, catalogue: Catalogue) -> Floats:
     """(users, categories) of a share column of gold.user_interests; 0 where the table has no row."""
     rows = interests.select("user_id", "category", column).toPandas()

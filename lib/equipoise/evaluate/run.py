@@ -25,8 +25,11 @@ from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.table import Sources, rows_for_blocks
 from equipoise.recommend.values import shown_only
 
-MODEL = "text_lora"
-"""Name of the model's route in `method`."""
+METHODS = {"text": "text_lora", "tower": "tower"}
+"""Name of a route in `method`."""
+
+ENSEMBLE = "ensemble"
+"""Name of the mean of all models' probabilities, of every seed and route, where there is more than one."""
 
 VALUES = "item_values"
 """Name of lists by p_next_trip of gold.user_item_values alone."""
@@ -50,8 +53,24 @@ class Evaluation:
     behaviour: Behaviour
     catalogue: Catalogue
     groups: dict[str, Ints]
-    predictions: tuple[Prediction, ...]
-    """The published model first, then the other seeds."""
+    predictions: dict[str, tuple[Prediction, ...]]
+    """By method name of a route, the published model's first, and in it that model first, then the other seeds."""
+
+    @property
+    def model(self) -> str:
+        """Method name of the published model."""
+        return next(iter(self.predictions))
+
+    @property
+    def current(self) -> Prediction:
+        """What the published model predicts."""
+        return self.predictions[self.model][0]
+
+    @cached_property
+    def modelled(self) -> dict[str, tuple[Prediction, ...]]:
+        """Every route's predictions, and where there are several models their mean."""
+        everything = [p for found in self.predictions.values() for p in found]
+        return self.predictions | ({ENSEMBLE: (published.mean(everything),)} if len(everything) > 1 else {})
 
     @cached_property
     def segments(self) -> published.Segments:
@@ -73,9 +92,9 @@ class Evaluation:
         lists, by_category = {}, {}
         if here:
             shown = published.lists(self.tables.recommendations, self.behaviour, self.catalogue, one.policy.k)
-            lists[f"{MODEL} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
+            lists[f"{self.model} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
             lists[VALUES] = published.most_valued(self.tables.values, self.behaviour, self.catalogue, one.policy.k)
-            by_category[f"{MODEL} predicted_share"] = self.predictions[0].shares
+            by_category[f"{self.model} predicted_share"] = self.current.shares
             by_category["target_share"] = self._share("target_share")
         return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
 
@@ -110,19 +129,21 @@ class Evaluation:
             base, how = self._population(), one.popularity
             prior = interests.prior(self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.prior, base)
             answers |= {
-                MODEL: [p.shares for p in self.predictions],
+                **{name: [p.shares for p in found] for name, found in self.modelled.items()},
                 "target_share": [self._share("target_share")],
                 "observed_share": [interests.filled(self._share("observed_share"), base)],
                 "prior": [prior],
             }
-        known = self.predictions[0].known if here else counts.before(number) > 0
+        known = self.current.known if here else counts.before(number) > 0
         touched = interests.recently_touched(self.behaviour, self.catalogue, start)
-        return interests.comparison(counts, number, answers, (MODEL, "target_share"), touched, known, origin, self.groups)
+        return interests.comparison(
+            counts, number, answers, (*self.modelled, "target_share"), touched, known, origin, self.groups
+        )
 
     def of_categories(self, origin: date) -> list[Comparison]:
         """Task categories: visits per user × category on the window from the origin on; none when history is too short to fit."""
         start, days, log = day_number(origin), self.protocol.window_days, self.behaviour
-        known = np.flatnonzero(self.predictions[0].known)
+        known = np.flatnonzero(self.current.known)
         chosen = np.sort(np.random.default_rng(self.protocol.seed).permutation(known)[:PAIR_USERS])
         seen = pairs.visits(log, self.catalogue, log.knowing, chosen)
         training = categories.cuts(start, days, int(seen.day.min(initial=start)))
@@ -134,8 +155,8 @@ class Evaluation:
         answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in counted.items()}
         models = pairs.fitted(seen, past, days, self.protocol.seed)
         answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
-        answers[MODEL] = [p.visits[chosen] for p in self.predictions]
-        return [categories.comparison(seen, answers, [MODEL], chosen, origin, start, days, self.groups)]
+        answers |= {name: [p.visits[chosen] for p in found] for name, found in self.modelled.items()}
+        return [categories.comparison(seen, answers, list(self.modelled), chosen, origin, start, days, self.groups)]
 
     def of_new_items(self) -> list[Comparison]:
         """Task new_items: items first seen after as_of, for the users who take one; none when there are too few of either."""
@@ -149,13 +170,15 @@ class Evaluation:
         learnt = self._newcomer_scores(found, start)
         scores = {
             **learnt,
-            **({f"{RANKER} + {MODEL} kernel": learnt[RANKER] + TEXT_WEIGHT * new_items.standard(by_model)} if learnt else {}),
+            **(
+                {f"{RANKER} + {self.model} kernel": learnt[RANKER] + TEXT_WEIGHT * new_items.standard(by_model)} if learnt else {}
+            ),
             **new_items.leaf_scores(found, np.unique(self.catalogue.leaf, return_inverse=True)[1]),
             "attribute_kernel": by_attributes,
-            f"{MODEL} kernel": by_model,
-            f"{MODEL} kernel + attributes": by_model + by_attributes,
+            f"{self.model} kernel": by_model,
+            f"{self.model} kernel + attributes": by_model + by_attributes,
         }
-        modelled = {name for name in scores if MODEL in name}
+        modelled = {name for name in scores if self.model in name}
         return [new_items.comparison(found, scores, modelled, one.as_of, self.groups)]
 
     def _newcomer_scores(self, found: new_items.Newcomers, start: int) -> dict[str, Floats]:
@@ -180,9 +203,9 @@ class Evaluation:
         answers = {n: [a] for n, a in self._plain(score.of(tested), class_shares, here, tested).items()}
         answers["oracle"] = [value.oracle(truth)]
         if here:
-            answers[MODEL] = [self._model(p, tested) for p in self.predictions]
+            answers |= {name: [self._model(p, tested) for p in found] for name, found in self.modelled.items()}
             answers["logit_12"] = [self._logit(tested)]
-        arguments = truth, answers, {MODEL}, tested, origin
+        arguments = truth, answers, set(self.modelled), tested, origin
         return [value.comparison(*arguments, self.groups), value.roc(*arguments)]
 
     def _baskets(self, origin: date) -> tuple[NextBasket, NextBasket]:
@@ -269,7 +292,8 @@ class Evaluation:
 
 def evaluate(evaluation: Evaluation, say: Say) -> list[Row]:
     """Every row of gold.evaluation, without source and stamps."""
-    say(f"{len(evaluation.behaviour.users):,} users, {len(evaluation.predictions)} training seed(s)")
+    seeds = ", ".join(f"{name}: {len(found)} training seed(s)" for name, found in evaluation.predictions.items())
+    say(f"{len(evaluation.behaviour.users):,} users, {seeds}")
     out = floors.published() if evaluation.protocol.floors else []
     for one in evaluation.comparisons():
         found = rows(one, resamples=evaluation.protocol.resamples, seed=evaluation.protocol.seed)

@@ -73,11 +73,13 @@ class Base:
 
 @dataclass(frozen=True)
 class Learning:
-    """What the learner reads: packed examples, the category vocabulary, categories at each cut, and sequences at as_of."""
+    """What the learner reads: packed examples, the category vocabulary, the items in the examples, categories at each cut, and
+    sequences at as_of."""
 
     train: DataFrame
     validation: DataFrame
     spec: DataFrame
+    items: DataFrame
     trends: DataFrame
     sequences: DataFrame
 
@@ -154,13 +156,14 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
     ).persist()
     at_as_of = texts.filter(F.col("cut") == F.lit(r.as_of)).drop("cut")
     dense = Dense(names, ex.trends_by_day(trend, names))
-    return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, trend, at_as_of)
+    named = ex.items_of(rows, items)
+    return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, named, trend, at_as_of)
 
 
 def _drawn(pairs: DataFrame, size: int, categories: int, recipe: Recipe, what: str, say: Callable[[str], None]) -> DataFrame:
     there, files = pairs.count(), recipe.files
     rows = min(size, there)
-    ex.check_size(rows, files, recipe.max_tokens, categories, f"{what} examples at as_of {recipe.as_of}")
+    ex.check_size(rows, files, recipe.max_tokens, recipe.max_items, categories, f"{what} examples at as_of {recipe.as_of}")
     say(
         f"{what}: {rows - rows % files:,} examples of {there:,} in {files} files of {rows // files:,}; "
         f"{there - rows:,} not drawn by seed {recipe.seed}, {rows % files} left out so that files are equal"

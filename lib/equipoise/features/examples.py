@@ -14,7 +14,7 @@ from equipoise.features.labels import value_label
 from equipoise.features.pack import DDL, Dense, packer
 from equipoise.features.placement import salts
 from equipoise.tables.feature import H_FEATURES
-from equipoise.tables.packing import TREND_VALUES, cell_type
+from equipoise.tables.packing import TREND_VALUES, cell_type, event_record
 
 ROW_GROUP_BYTES = 100_000_000
 """A file must stay one row group: Parquet starts the next at 128 MiB (parquet.block.size), with room for headers."""
@@ -24,6 +24,8 @@ JEFFREYS = 0.5
 
 MOST_CELLS = 1000
 """Categories visited by one user, for an upper bound of an example's size."""
+
+EVENT_LISTS = ("item_ids", "event_types", "age_days")
 
 POSITIONS = "array<int>"
 VALUES = "array<double>"
@@ -87,7 +89,7 @@ def examples(
     explicit = F.array(*[F.col(name) for name, _ in H_FEATURES]).alias("feature_values")
     joined = (
         drawn.join(profiles.select(*on, explicit), on)
-        .join(texts.select(*on, "behaviour_text", "cell_categories", "cells"), on)
+        .join(texts.select(*on, "behaviour_text", "cell_categories", "cells", *EVENT_LISTS), on)
         .join(_sparse(weights, drawn, spec, "prior_positions", "prior_weights"), on, "left")
         .join(_sparse(label_events, drawn, spec, "label_positions", "label_events"), on, "left")
         .join(values.select(*on, "n_buy", "n_interest", "label_spend"), on, "left")
@@ -109,12 +111,18 @@ def packed(rows: DataFrame, *, encoder_path: str, max_tokens: int, dense: Dense,
     """
     salt = F.element_at(F.array(*[F.lit(s) for s in salts(files)]), F.col("file") + 1)
     sparse = ["behaviour_text", "prior_positions", "prior_weights", "feature_values", "label_positions", "label_events"]
-    sparse += ["cell_categories", "cells"]
+    sparse += ["cell_categories", "cells", *EVENT_LISTS]
     kept = [F.col(name) for name in (*sparse, "label_value", "label_spend")]
     flat = rows.select("user_id", F.unix_date("cut").alias("cut_day"), *kept, salt.alias("salt"), "place")
     done: DataFrame = flat.mapInArrow(packer(encoder_path, max_tokens, dense), DDL)
     placed = done.repartition(files, "salt").sortWithinPartitions("place")
     return placed.withColumn("user_id", F.unhex("user_id")).drop("salt", "place")
+
+
+def items_of(rows: DataFrame, items: DataFrame) -> DataFrame:
+    """feature.example_items of the rows of `examples`; `items` is silver.items."""
+    named = rows.select(F.explode("item_ids").alias("item_id")).distinct()
+    return named.join(items.select("item_id", "text"), "item_id", "left").withColumn("text", F.coalesce("text", F.lit("")))
 
 
 def names_of(spec: DataFrame) -> tuple[str, ...]:
@@ -136,7 +144,7 @@ def trends_by_day(trends: DataFrame, names: Sequence[str]) -> dict[int, bytes]:
     return {day: matrix.tobytes() for day, matrix in out.items()}
 
 
-def check_size(rows: int, files: int, max_tokens: int, categories: int, what: str) -> None:
+def check_size(rows: int, files: int, max_tokens: int, max_items: int, categories: int, what: str) -> None:
     """Raises EquipoiseError when there are fewer rows than files, or a file would not fit one row group."""
     if rows < files:
         raise EquipoiseError(
@@ -144,7 +152,8 @@ def check_size(rows: int, files: int, max_tokens: int, categories: int, what: st
             "lower training.files_per_rank, or take a later --as-of or more users"
         )
     plain = max_tokens + (2 + len(TREND_VALUES)) * categories + len(H_FEATURES)
-    row_bytes = 4 * plain + cell_type().itemsize * min(categories, MOST_CELLS) + 50
+    listed = cell_type().itemsize * min(categories, MOST_CELLS) + event_record().itemsize * max_items
+    row_bytes = 4 * plain + listed + 50
     if rows // files * row_bytes > ROW_GROUP_BYTES:
         enough = -(-rows * row_bytes // ROW_GROUP_BYTES)
         raise EquipoiseError(

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from equipoise.errors import ModelError
-from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type, places, sizes
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type, event_records, places, sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +30,7 @@ PACKED = pa.schema(
         ("length", pa.int32()),
         ("prior", pa.binary()),
         ("cells", pa.binary()),
+        ("events", pa.binary()),
         ("trends", pa.binary()),
         ("features", pa.binary()),
         ("label_counts", pa.binary()),
@@ -42,8 +43,8 @@ PACKED = pa.schema(
 """Columns of feature.examples, user_id in hex still, and where the row goes: the salt of its file, and its place in it."""
 
 DDL = (
-    "user_id STRING, cut_day INT, tokens BINARY, length INT, prior BINARY, cells BINARY, trends BINARY, features BINARY, "
-    "label_counts BINARY, label_value INT, label_spend DOUBLE, salt INT, place INT"
+    "user_id STRING, cut_day INT, tokens BINARY, length INT, prior BINARY, cells BINARY, events BINARY, trends BINARY, "
+    "features BINARY, label_counts BINARY, label_value INT, label_spend DOUBLE, salt INT, place INT"
 )
 
 Packer = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -63,10 +64,12 @@ class Dense:
 
 def packer(encoder_path: str, max_tokens: int, dense: Dense) -> Packer:
     """A function for mapInArrow: one packed row per row with user_id, cut_day, behaviour_text, prior_positions, prior_weights,
-    cell_categories, cells, feature_values, label_positions, label_events, label_value, label_spend, salt, place.
+    cell_categories, cells, item_ids, event_types, age_days, feature_values, label_positions, label_events, label_value,
+    label_spend, salt, place.
 
     tokens: max_tokens little-endian int32, padded on the right. prior and label_counts: one little-endian float32 per category,
-    trends: TREND_VALUES per category. cells: one `cell_type` per category of the vocabulary that the user visited.
+    trends: TREND_VALUES per category. cells: one `cell_type` per category of the vocabulary that the user visited. events: one
+    `event_record` per entry of item_ids.
     """
 
     def pack(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -85,6 +88,7 @@ def pack_batch(batch: pa.RecordBatch, tokenizer: Any, max_tokens: int, dense: De
         "length": pa.array(lengths),
         "prior": as_bytes(spread(batch.column("prior_positions"), batch.column("prior_weights"), dense.width)),
         "cells": cells_as_bytes(batch.column("cell_categories"), batch.column("cells"), dense.categories),
+        "events": events_as_bytes(batch.column("item_ids"), batch.column("event_types"), batch.column("age_days")),
         "trends": pa.array([dense.trends.get(day, none) for day in batch.column("cut_day").to_pylist()], pa.binary()),
         "features": as_bytes(_matrix(batch.column("feature_values"))),
         "label_counts": as_bytes(spread(batch.column("label_positions"), batch.column("label_events"), dense.width)),
@@ -134,6 +138,16 @@ def cells_as_bytes(names: pa.Array, values: pa.Array, categories: tuple[str, ...
     kept = np.bincount(row[known], minlength=len(names))
     offsets = np.concatenate([[0], np.cumsum(kept)]) * cells.itemsize
     return _binary(offsets, cells)
+
+
+def events_as_bytes(items: pa.Array, types: pa.Array, ages: pa.Array) -> pa.Array:
+    """Per row one `event_record` per entry of items (list<string>), in the order given.
+
+    Raises:
+        ValueError: when the lists do not fit each other.
+    """
+    records, counts = event_records(items, types, ages)
+    return _binary(np.concatenate([[0], np.cumsum(counts)]) * records.itemsize, records)
 
 
 def as_bytes(matrix: NDArray[Any]) -> pa.Array:

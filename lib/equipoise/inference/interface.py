@@ -32,6 +32,16 @@ features in the model's order, raw units.
 Null or empty text, prior or cells: nothing known, and still a defined answer. Other columns of a batch are not looked at.
 """
 
+EVENTS_IN = pa.schema(
+    [
+        pa.field("item_ids", pa.list_(pa.string())),
+        pa.field("event_types", pa.list_(pa.string())),
+        pa.field("age_days", pa.list_(pa.int32())),
+    ]
+)
+"""What the tower route reads beside FEATURES_IN: a user's events, oldest first. Null or empty: nothing known. An item that has no
+vector, or a type that is no event type, counts as an event of which only the rest is known."""
+
 PREDICTION = pa.schema(
     [
         pa.field("vector", pa.list_(pa.float32())),
@@ -74,12 +84,14 @@ class BatchPredictor(Protocol):
         bfloat16: Switch = "auto",
         tokens_per_batch: int = 4096,
         trends: Trends = (),
+        items: str = "",
     ) -> Self:
-        """The model published at `path`, ready to predict; `trends`: TREND_VALUES now of each of its categories."""
+        """The model published at `path`, ready to predict; `trends`: TREND_VALUES now of each of its categories; `items`: file of
+        an `ItemTable`, for a tower."""
         ...
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """FEATURES_IN rows → PREDICTION rows, same order, same number."""
+        """FEATURES_IN rows, for a tower with EVENTS_IN → PREDICTION rows, same order, same number."""
         ...
 
     def encode(self, texts: list[str], max_tokens: int | None = None) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
-"""A published text-route model behind the interface of `inference.interface`; knows nothing of Spark.
+"""A published model behind the interface of `inference.interface`; knows nothing of Spark.
 
-Notation: n rows, u distinct texts, b rows of one forward pass, s its width in tokens, d entries of a vector, C categories.
+Notation: n rows, b rows of one forward pass, d entries of a vector, C categories.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from equipoise.errors import ContractError, ModelError
 from equipoise.inference.arrow import as_lists, cell_tensor, feature_matrix, prior_matrix
-from equipoise.inference.batching import distinct, pad, plan_batches
+from equipoise.inference.batching import plan_batches
 from equipoise.inference.hardware import check_device, use_bfloat16
-from equipoise.inference.interface import PREDICTION, Device, Switch, Trends
+from equipoise.inference.interface import EVENTS_IN, PREDICTION, Device, Switch, Trends
+from equipoise.inference.texts import TextVectors
+from equipoise.models import TowerModel
+from equipoise.models.items import ItemTable
 from equipoise.models.package import LoadedPackage, load_package
-from equipoise.tables.packing import TREND_VALUES
+from equipoise.tables.packing import TREND_VALUES, event_records, padded_events
 
 HEAD_ROWS = 512
 """Users whose pairs with every category are in memory at a time."""
@@ -33,9 +36,10 @@ class Predictor:
     ) -> None:
         self._package = package
         self._model = package.model.eval()
-        self._model.encoder.use_bfloat16 = bfloat16  # the heads stay in float32
+        self._model.encoder.use_bfloat16 = bfloat16  # tower and heads stay in float32
         self._device = device
         self._tokens_per_batch = tokens_per_batch
+        self._texts = TextVectors(package.model.encoder, package.tokenizer, device=device, tokens_per_batch=tokens_per_batch)
         self._trends = torch.tensor(trends, dtype=torch.float32, device=device)
 
     @classmethod
@@ -48,8 +52,10 @@ class Predictor:
         bfloat16: Switch = "auto",
         tokens_per_batch: int = 4096,
         trends: Trends = (),
+        items: str = "",
     ) -> Self:
-        """The model published at `path`. Sets the number of torch threads of this process.
+        """The model published at `path`; `items`: file of an `ItemTable`, for a tower; none: the items of its examples. Sets the
+        number of torch threads of this process.
 
         Raises:
             ModelError: when the package is incomplete or damaged, or the machine lacks the device.
@@ -57,6 +63,8 @@ class Predictor:
         torch.set_num_threads(threads)
         place = check_device(device)
         package = load_package(path, device=device)
+        if items and isinstance(package.model, TowerModel):
+            package.model.look_up(ItemTable.load(items))
         return cls(
             package, device=place, bfloat16=use_bfloat16(bfloat16, device), tokens_per_batch=tokens_per_batch, trends=trends
         )
@@ -70,11 +78,12 @@ class Predictor:
         return tuple(self._package.meta.categories)
 
     def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """FEATURES_IN rows → PREDICTION rows, in the same order; distinct behaviour texts go through the encoder once.
+        """FEATURES_IN rows, for a tower with EVENTS_IN → PREDICTION rows, in the same order; distinct texts are encoded once.
 
         Raises:
             ContractError: when a prior, the cells or the features of a row do not have the form that FEATURES_IN states, or the
                 trends are not one row per category of the model.
+            ModelError: when an answer is not a number.
         """
         meta = self._package.meta
         wanted = (len(meta.categories), len(TREND_VALUES))
@@ -85,7 +94,7 @@ class Predictor:
             )
         features = feature_matrix(batch.column("features"), meta.feature_names)
         prior = prior_matrix(batch.column("prior_categories"), batch.column("prior_weights"), meta.categories)
-        vectors = self.encode(batch.column("behaviour_text").to_pylist(), meta.max_tokens)
+        vectors = self._user_vectors(batch)
         cells = cell_tensor(batch.column("cell_categories"), batch.column("cells"), meta.categories)
         categories, visits, values = self._heads(vectors, prior, cells, features)
         spend = values @ np.asarray(meta.class_mean_spend, dtype=np.float64)
@@ -102,29 +111,23 @@ class Predictor:
 
     def encode(self, texts: list[str], max_tokens: int | None = None) -> NDArray[np.float32]:
         """Unit vectors (n, d), in the order of `texts`; `max_tokens` None: what the model was trained for with item texts."""
-        once, index = distinct([text or "" for text in texts])
-        rows = self._tokens(once, max_tokens or self._package.meta.max_item_tokens)
-        plan = plan_batches([len(row) for row in rows], self._tokens_per_batch)
-        found = [self._encode([rows[i] for i in batch]) for batch in plan.batches()]
-        stacked = np.concatenate(found) if found else np.zeros((0, self._model.encoder.width), dtype=np.float32)
-        restored: NDArray[np.float32] = plan.restored(stacked)[index]
-        return restored
+        return self._texts.encode(texts, max_tokens or self._package.meta.max_item_tokens)
 
-    def _tokens(self, texts: list[str], max_tokens: int) -> list[list[int]]:
-        """Token ids per text, never empty: where a tokenizer gives nothing for an empty text, its end token stands in."""
-        if not texts:
-            return []
-        tokenizer = self._package.tokenizer
-        rows: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
-        blank = next((i for i in (tokenizer.eos_token_id, tokenizer.pad_token_id) if i is not None), 0)
-        return [row or [blank] for row in rows]
-
-    def _encode(self, rows: list[list[int]]) -> NDArray[np.float32]:
-        """Unit vectors (b, d) of one batch."""
-        tokens, mask = pad(rows, self._package.tokenizer.pad_token_id or 0)
-        with torch.inference_mode():
-            vectors = self._model.encode(torch.from_numpy(tokens).to(self._device), torch.from_numpy(mask).to(self._device))
-            return np.asarray(vectors.float().cpu().numpy())
+    def _user_vectors(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
+        """(n, d), in the order of the rows."""
+        if not isinstance(self._model, TowerModel):
+            return self.encode(batch.column("behaviour_text").to_pylist(), self._package.meta.max_tokens)
+        records, counts = event_records(*(batch.column(name) for name in EVENTS_IN.names))
+        most, ends = self._model.tower.options.events, np.cumsum(counts)
+        plan = plan_batches(np.minimum(counts, most), self._tokens_per_batch)
+        found = [np.zeros((0, self._model.encoder.width), dtype=np.float32)]
+        for rows in plan.batches():
+            mine = np.concatenate([records[ends[r] - counts[r] : ends[r]] for r in rows])
+            events = padded_events(mine, counts[rows], most)
+            with torch.inference_mode():
+                vectors = self._model.user_vectors(*(torch.from_numpy(x).to(self._device) for x in events.values()))
+            found.append(np.asarray(vectors.float().cpu().numpy()))
+        return plan.restored(np.concatenate(found))
 
     def _heads(self, *given: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Shares of categories and probabilities of visits (n, C), and of value classes (n, 3), HEAD_ROWS users at a time."""

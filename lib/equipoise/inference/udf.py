@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
-from equipoise.inference.interface import FEATURES_IN, Trends
+from equipoise.inference.interface import EVENTS_IN, FEATURES_IN, Trends
 from equipoise.inference.worker import Setup
-from equipoise.tables.packing import TREND_VALUES
+from equipoise.models.items import ItemTable
+from equipoise.models.package import load_meta
+from equipoise.tables.packing import TREND_VALUES, item_keys
 
 PREDICTION_DDL = (
     "vector ARRAY<FLOAT>, category_probabilities ARRAY<FLOAT>, visit_probabilities ARRAY<FLOAT>, "
@@ -48,7 +56,7 @@ def score_users(users: DataFrame, setup: Setup, *, expected: int | None = None) 
     """user_id and PREDICTION_DDL, one row per row of `users`.
 
     Args:
-        users: user_id and the columns of FEATURES_IN; user_id is unique.
+        users: user_id and the columns of FEATURES_IN, for a tower those of EVENTS_IN too; user_id is unique.
         expected: rows of `users`, where known, for the lines of progress.
     """
     share = expected // setup.workers if expected else None
@@ -59,7 +67,8 @@ def score_users(users: DataFrame, setup: Setup, *, expected: int | None = None) 
 
         yield from predictions(batches, setup, "user_id", Progress("score users", share))
 
-    asked = users.select("user_id", *FEATURES_IN.names)
+    events = EVENTS_IN.names if load_meta(setup.model_path).route == "tower" else ()
+    asked = users.select("user_id", *FEATURES_IN.names, *events)
     return _spread(asked, setup, "user_id").mapInArrow(run, f"user_id STRING, {PREDICTION_DDL}")
 
 
@@ -87,6 +96,34 @@ def encode_texts(
     encoded = _spread(distinct, setup, "text_sha256").mapInArrow(run, "text_sha256 STRING, vector ARRAY<FLOAT>")
     # Left, so that a vector that got lost shows as a null in a NOT NULL column and not as an item less.
     return keyed.join(encoded, "text_sha256", "left")
+
+
+def item_table(vectors: DataFrame) -> ItemTable:
+    """The table of rows with item_id, text_sha256 and vector, on the driver: d floats per distinct text and 16 bytes per item.
+
+    Raises:
+        ModelError: when two items share a key.
+    """
+    once = vectors.dropDuplicates(["text_sha256"]).select("text_sha256", "vector").orderBy("text_sha256").toArrow()
+    items = vectors.select("item_id", "text_sha256").toArrow()
+    rows = pc.index_in(items["text_sha256"], value_set=once["text_sha256"].combine_chunks())
+    flat = pc.list_flatten(once["vector"]).to_numpy().astype(np.float32, copy=False)
+    keys = item_keys(items["item_id"].combine_chunks())
+    return ItemTable.of(keys, np.asarray(rows.to_numpy()), flat.reshape(max(1, len(once)), -1)[: len(once)])
+
+
+@contextmanager
+def with_items(setup: Setup, route: str, vectors: DataFrame, scratch: Path) -> Iterator[Setup]:
+    """The setup with the vectors of all items where the route reads them, in a file under `scratch`, which must be on a disk that
+    all workers mount; the file goes at the end, so frames made with the setup must have been computed by then."""
+    if route != "tower":
+        yield setup
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch) as folder:
+        path = Path(folder) / "items.safetensors"
+        item_table(vectors).save(path)
+        yield replace(setup, items=str(path))
 
 
 def text_sha256(text: str) -> Column:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from equipoise.errors import ModelError
 from equipoise.inference.arrow import as_lists
@@ -18,7 +20,8 @@ from equipoise.inference.progress import Progress
 
 @dataclass(frozen=True)
 class Setup:
-    """How a worker runs the model: where it lies, on what, with how many threads, how much at a time; and the trends of now."""
+    """How a worker runs the model: where it lies, on what, with how many threads, how much at a time; the trends of now; for a
+    tower the file of the items' vectors. With `pretrained`, model_path is a bare encoder's directory; it only encodes."""
 
     model_path: str
     device: Device = "cpu"
@@ -28,6 +31,8 @@ class Setup:
     tokens_per_batch: int = 4096
     buffer_rows: int = 4096
     trends: Trends = ()
+    items: str = ""
+    pretrained: bool = False
 
 
 _LOADED: dict[tuple[Setup, str], BatchPredictor] = {}
@@ -58,6 +63,7 @@ def predictor(setup: Setup) -> BatchPredictor:
             bfloat16=setup.bfloat16,
             tokens_per_batch=setup.tokens_per_batch,
             trends=setup.trends,
+            items=setup.items,
         )
     return _LOADED[key]
 
@@ -78,10 +84,33 @@ def vectors(
     batches: Iterable[pa.RecordBatch], setup: Setup, key: str, text: str, max_tokens: int | None, progress: Progress
 ) -> Iterator[pa.RecordBatch]:
     """`key` and `vector`, one row per row, in the order given."""
+    encode = _encode_of(setup)
     for batch in in_buffers(batches, setup.buffer_rows):
-        encoded = predictor(setup).encode(batch.column(text).to_pylist(), max_tokens)
+        encoded = encode(batch.column(text).to_pylist(), max_tokens)
         progress.add(batch.num_rows)
         yield pa.RecordBatch.from_arrays([batch.column(key), as_lists(encoded)], names=[key, "vector"])
+
+
+def _encode_of(setup: Setup) -> Callable[[list[str], int | None], NDArray[np.float32]]:
+    """How texts are encoded: by a published model, or by a bare encoder, which is loaded for this call alone."""
+    if not setup.pretrained:
+        return predictor(setup).encode
+    import torch
+
+    from equipoise.inference.hardware import check_device, use_bfloat16
+    from equipoise.inference.texts import TextVectors
+
+    torch.set_num_threads(setup.threads)
+    bfloat16 = use_bfloat16(setup.bfloat16, setup.device)
+    size, place = setup.tokens_per_batch, check_device(setup.device)
+    texts = TextVectors.pretrained(setup.model_path, device=place, bfloat16=bfloat16, tokens_per_batch=size)
+
+    def encode(rows: list[str], max_tokens: int | None) -> NDArray[np.float32]:
+        if max_tokens is None:
+            raise ModelError(f"{setup.model_path}: a bare encoder does not say how many tokens to read; give max_tokens")
+        return texts.encode(rows, max_tokens)
+
+    return encode
 
 
 def in_buffers(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

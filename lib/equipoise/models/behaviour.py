@@ -1,9 +1,8 @@
-"""The text route: behaviour as text → encoder → heads. `UserModel` is the seam at which another route fits."""
+"""The text route: behaviour as text → encoder → heads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,21 +10,6 @@ from torch import Tensor, nn
 from equipoise.models.adapters import add_lora
 from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
 from equipoise.models.heads import Heads, Outputs
-
-
-class UserModel(Protocol):
-    """What training and inference ask of a route. A tower over item vectors names other `inputs` and keeps the rest."""
-
-    inputs: tuple[str, ...]
-    """Columns of a batch that `forward` takes, in order."""
-
-    def forward(self, tokens: Tensor, mask: Tensor, prior: Tensor, cells: Tensor, trends: Tensor, features: Tensor) -> Outputs:
-        """Predictions for a batch of users."""
-        ...
-
-    def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Unit vectors (b, d) of texts, items' or users'."""
-        ...
 
 
 class BehaviourModel(nn.Module):
@@ -42,6 +26,10 @@ class BehaviourModel(nn.Module):
         """tokens (b, s) int64, mask (b, s), the others as `Heads.forward` takes them."""
         outputs: Outputs = self.heads(self.encode(tokens, mask), prior, cells, trends, features)
         return outputs
+
+    def user_vectors(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(b, d), unit length."""
+        return self.encode(tokens, mask)
 
     def encode(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors (b, d) of texts."""

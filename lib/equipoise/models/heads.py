@@ -22,14 +22,26 @@ VECTOR_GAIN = 0.25
 one pass of training; of the gains tried on Complete Journey's validation cut (0.05, 0.2, 1) the middle was best."""
 
 
+class SequenceSums(NamedTuple):
+    """Sums over the events of a batch that follow another: cross-entropies in nats of the item and of BEHAVIOURS, the events each
+    is over, and how often a behaviour (row) was taken for another (column)."""
+
+    next_item: Tensor
+    next_item_rows: Tensor
+    behaviour: Tensor
+    behaviour_rows: Tensor
+    confusion: Tensor
+
+
 class Outputs(NamedTuple):
     """vector (b, d) of length 1; category_logits (b, C), softmax gives shares; visit_logits (b, C), sigmoid gives the probability
-    of an event in the category; value_logits (b, 3) for O, interest, buy."""
+    of an event in the category; value_logits (b, 3) for O, interest, buy; sequence of a route that reads events one by one."""
 
     vector: Tensor
     category_logits: Tensor
     visit_logits: Tensor
     value_logits: Tensor
+    sequence: SequenceSums | None = None
 
 
 def signed_log1p(x: Tensor) -> Tensor:

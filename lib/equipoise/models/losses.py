@@ -19,6 +19,20 @@ class LossSums(NamedTuple):
     visit: Tensor
     value: Tensor
     value_rows: Tensor
+    next_item: Tensor
+    next_item_rows: Tensor
+    behaviour: Tensor
+    behaviour_rows: Tensor
+
+
+class LossWeights(NamedTuple):
+    """Of the mean losses in their sum; every field is a setting of the same name."""
+
+    category_weight: float
+    visit_weight: float
+    value_weight: float
+    next_item_weight: float
+    behaviour_weight: float
 
 
 class RowLosses(NamedTuple):
@@ -45,13 +59,15 @@ def row_losses(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> R
 
 
 def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> LossSums:
-    """The rows of `row_losses`, added up."""
+    """The rows of `row_losses`, added up, and the events of the sequence, of which the text route has none."""
     rows, shares = row_losses(outputs, label_counts, label_value), window_shares(label_counts)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
     number = torch.tensor(float(len(label_value)), device=rows.value.device)
     known = rows.known
     windows = known.sum().to(rows.value.dtype)
-    return LossSums(rows.category[known].sum(), entropy[known].sum(), windows, rows.visit.sum(), rows.value.sum(), number)
+    users = rows.category[known].sum(), entropy[known].sum(), windows, rows.visit.sum(), rows.value.sum(), number
+    events = outputs.sequence[:4] if outputs.sequence is not None else (torch.zeros_like(number),) * 4
+    return LossSums(*users, *events)
 
 
 def window_shares(label_counts: Tensor) -> Tensor:
@@ -70,9 +86,13 @@ def visit_loss(visit_logits: Tensor, label_counts: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(visit_logits, label, reduction="none").sum(dim=-1)
 
 
-def combined(sums: LossSums, category_weight: float, visit_weight: float, value_weight: float) -> Tensor:
+def combined(sums: LossSums, weights: LossWeights) -> Tensor:
     """Weighted sum of the mean losses, in nats; a part without rows adds 0."""
-    visit = sums.visit / sums.value_rows.clamp(min=1.0)
-    category = sums.category / sums.category_rows.clamp(min=1.0)
-    value = sums.value / sums.value_rows.clamp(min=1.0)
-    return category_weight * category + visit_weight * visit + value_weight * value
+    means = (
+        sums.category / sums.category_rows.clamp(min=1.0),
+        sums.visit / sums.value_rows.clamp(min=1.0),
+        sums.value / sums.value_rows.clamp(min=1.0),
+        sums.next_item / sums.next_item_rows.clamp(min=1.0),
+        sums.behaviour / sums.behaviour_rows.clamp(min=1.0),
+    )
+    return torch.stack([weight * mean for weight, mean in zip(weights, means, strict=True)]).sum()

@@ -3,6 +3,8 @@
 encoder/            Hugging Face directory, adapters merged, safetensors, tokenizer
 adapter/            the adapters alone, for the encoder they were trained on
 heads.safetensors   both heads with their scaling
+tower.safetensors   the sequence model, on the tower route
+items.safetensors   vectors of the items in the examples, on the tower route; scoring brings those of all items
 held_back.safetensors  what counting knew before it was freshened on the validation examples, where it was
 model.json          ModelMeta
 MODEL_CARD.md       for people
@@ -24,14 +26,19 @@ from torch import Tensor, nn
 from equipoise.errors import ModelError
 from equipoise.models.adapters import has_lora, merged
 from equipoise.models.behaviour import BehaviourModel
-from equipoise.models.encoder import Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
+from equipoise.models.encoder import CONFIG, Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
 from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import heads_from_state
+from equipoise.models.items import ItemTable
+from equipoise.models.routes import Model
+from equipoise.models.tower import Tower, TowerModel, TowerOptions
 
-ENCODER, ADAPTER, HEADS, HELD_BACK, META, CARD, MANIFEST = (
+ENCODER, ADAPTER, HEADS, TOWER, ITEMS, HELD_BACK, META, CARD, MANIFEST = (
     "encoder",
     "adapter",
     "heads.safetensors",
+    "tower.safetensors",
+    "items.safetensors",
     "held_back.safetensors",
     "model.json",
     "MODEL_CARD.md",
@@ -46,7 +53,8 @@ class ModelMeta:
     categories: behind each place of category_logits. class_mean_spend: money per label window of O, interest, buy, training rows;
     meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs. dates (ISO): as_of;
     fitted_until, validated_from: end of the training labels, begin of the validation labels; seen_until: end of all labels that
-    the published weights have seen. gate: how it stood beside others before (equipoise.training.verdict.Verdict).
+    the published weights have seen. gate: how it stood beside others before (equipoise.training.verdict.Verdict). route: text or
+    tower; tower: TowerOptions of the latter. off: heads that the source's data cannot teach, with the reason.
     """
 
     model_id: str
@@ -62,19 +70,22 @@ class ModelMeta:
     settings: dict[str, Any] = field(default_factory=dict)
     dates: dict[str, str] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
+    route: str = field(default="text")
+    tower: dict[str, Any] = field(default_factory=dict)
+    off: dict[str, str] = field(default_factory=dict)
 
 
 class LoadedPackage(NamedTuple):
-    """A published model, ready to predict."""
+    """A published model, ready to predict; a tower knows the items of its examples, and others once it is given their vectors."""
 
-    model: BehaviourModel
+    model: Model
     tokenizer: Any
     meta: ModelMeta
 
 
 def save_package(
     folder: Path,
-    model: BehaviourModel,
+    model: Model,
     *,
     tokenizer_path: str,
     meta: ModelMeta,
@@ -95,6 +106,9 @@ def save_package(
     if has_lora(model.encoder.backbone):
         _save_adapter(folder / ADAPTER, model.encoder.backbone, str(meta.settings.get("encoder", {}).get("path", "")))
     save_file(_plain(model.heads.state_dict()), folder / HEADS)
+    if isinstance(model, TowerModel):
+        save_file(_plain(model.tower.state_dict()), folder / TOWER)
+        model.table.save(folder / ITEMS)
     if held_back is not None:
         save_file(_plain(held_back), folder / HELD_BACK)
     (folder / META).write_text(_json(asdict(meta)), encoding="utf-8")
@@ -117,10 +131,14 @@ def load_package(path: str | Path, device: str = "cpu") -> LoadedPackage:
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"{str(folder / HEADS)!r} does not hold the heads: {error}; publish the model again") from error
     encoder = TextEncoder(load_backbone(folder / ENCODER), meta.pooling)
-    model = BehaviourModel(encoder, heads)
+    model: Model = BehaviourModel(encoder, heads)
+    if meta.route == "tower":
+        model = TowerModel(encoder, _tower(folder, encoder.width, meta), heads)
     model.requires_grad_(False)
     model.eval()
     model.to(device)
+    if isinstance(model, TowerModel):
+        model.look_up(ItemTable.load(folder / ITEMS))
     return LoadedPackage(model, load_tokenizer(folder / ENCODER), meta)
 
 
@@ -186,6 +204,17 @@ def verify(folder: Path) -> None:
         )
 
 
+def encoder_sha256(folder: Path) -> dict[str, str]:
+    """sha256 of a published model's encoder, weights and configuration: two that agree give a text the same vector."""
+    ends = (".safetensors", CONFIG)
+    return {name: v for name, v in listed_sha256(folder).items() if name.startswith(f"{ENCODER}/") and name.endswith(ends)}
+
+
+def listed_sha256(folder: Path) -> dict[str, str]:
+    """sha256 of a published model's files by relative path, as its manifest says."""
+    return cast(dict[str, str], _read_json(folder / MANIFEST)["sha256"])
+
+
 def checksums(folder: Path) -> dict[str, str]:
     """sha256 of every file under the folder but the manifest, by relative path."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
@@ -217,10 +246,19 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
 
 
+def _tower(folder: Path, width: int, meta: ModelMeta) -> Tower:
+    try:
+        tower = Tower(width, TowerOptions(**meta.tower))
+        tower.load_state_dict(load_file(folder / TOWER))
+    except (OSError, TypeError, RuntimeError) as error:
+        raise ModelError(f"{str(folder / TOWER)!r} does not hold the tower: {error}; publish the model again") from error
+    return tower
+
+
 def _meta(path: Path) -> ModelMeta:
     raw = _read_json(path)
     names = {f.name for f in fields(ModelMeta)}
-    needed = {f.name for f in fields(ModelMeta) if f.default_factory is MISSING}
+    needed = {f.name for f in fields(ModelMeta) if f.default is MISSING and f.default_factory is MISSING}
     wrong = (set(raw) - names) | (needed - set(raw))
     if wrong:
         raise ModelError(f"{str(path)!r} has fields {sorted(wrong)} too many or too few; it is of another version; publish again")

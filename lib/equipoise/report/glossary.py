@@ -98,10 +98,22 @@ TASKS: dict[str, tuple[str, str]] = {
 }
 """Question and explanation per task; balance and the floors have sections of their own."""
 
+ROUTES = {
+    "text_lora": "the fine-tuned encoder that reads behaviour as text, with its heads",
+    "tower": "the sequence model over vectors of the items, with the same heads",
+}
+
 METHODS: dict[str, str] = {
-    "text_lora": "the fine-tuned encoder with its heads; with λ and slots: the published lists that were built on it",
+    **{route: f"{text}; with λ and slots: the published lists that were built on it" for route, text in ROUTES.items()},
+    **{f"{route} predicted_share": "categories in the order the model expects them" for route in ROUTES},
+    **{
+        f"newcomer_ranker + {route} kernel": "the ranker, and likeness to the history by the encoder's vectors"
+        for route in ROUTES
+    },
+    **{f"{route} kernel": "new items like those of the user's history by the encoder's vectors" for route in ROUTES},
+    **{f"{route} kernel + attributes": "the sum of both, as logarithms" for route in ROUTES},
+    "ensemble": "the mean of the probabilities of all models there are, of every seed and route",
     "item_values": "candidates by p_next_trip of gold.user_item_values, without balance or exploring",
-    "text_lora predicted_share": "categories in the order the model expects them",
     "target_share": "history and model mixed by evidence: what the lists aim at",
     "observed_share": "the user's own decayed history, nothing else",
     "prior": "decayed history + Dirichlet pseudo-counts of the population: where the model starts from, untrained",
@@ -123,9 +135,6 @@ METHODS: dict[str, str] = {
     "leaf_share": "new items of the finest category that the user's own history is fullest of",
     "attribute_kernel": "new items like those of the user's history by TF-IDF of their attributes",
     "newcomer_ranker": "new items by shares of their attributes and by how new ones with them sold, learnt at earlier dates",
-    "newcomer_ranker + text_lora kernel": "the same, and likeness to the user's history by the encoder's vectors",
-    "text_lora kernel": "new items like those of the user's history by the encoder's vectors",
-    "text_lora kernel + attributes": "the sum of both, as logarithms",
     "recency": "the more recent the last purchase, the better",
     "rfm_sum": "sum of the fifths of recency, frequency and money",
     "spend_112d": "money spent in the last 112 days",

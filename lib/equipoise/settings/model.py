@@ -152,7 +152,26 @@ class Encoder(Section):
     )
     max_tokens: Annotated[int, Field(ge=8, le=8192)] = Field(64, description="Tokens of behaviour text that are read.")
     max_item_tokens: Annotated[int, Field(ge=4, le=512)] = Field(32, description="Tokens of item text that are read.")
-    sequence_items: Count = Field(50, description="Latest items kept in feature.sequences.")
+    sequence_items: Annotated[int, Field(ge=2, le=4096)] = Field(50, description="Latest items kept in feature.sequences.")
+    route: Literal["text", "tower"] = Field(
+        "text", description="text: behaviour as text through the encoder; tower: a sequence model over vectors of the items."
+    )
+
+
+class Tower(Section):
+    """The sequence model of encoder.route = 'tower'."""
+
+    kind: Literal["attention", "gru", "lstm"] = Field("attention", description="What reads the events in order.")
+    width: Count = Field(128, description="Entries of an event's state.")
+    layers: Count = Field(2, description="Layers.")
+    attention_heads: Count = Field(4, description="Heads of an attention layer; divides width.")
+    dropout: Share = Field(0.1, description="Dropout in the sequence model.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Tower:
+        if self.kind == "attention" and self.width % self.attention_heads:
+            raise ValueError(f"width = {self.width} must be a multiple of attention_heads = {self.attention_heads}")
+        return self
 
 
 class Training(Section):
@@ -196,6 +215,11 @@ class Training(Section):
         0.1, description="Weight of the log loss of visits, summed over the categories."
     )
     value_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the value loss.")
+    next_item_weight: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Tower: weight of the loss of the next item.")
+    behaviour_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.1,
+        description="Tower: weight of the loss of what each behaviour is, buy, look or review; 0 where a source shows one kind.",
+    )
     files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
     training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")
     checkpoint_every: Count = Field(50, description="Steps between checkpoints.")
@@ -302,6 +326,7 @@ class Settings(Section):
     windows: Windows
     interests: Interests = Interests()
     encoder: Encoder = Encoder()
+    tower: Tower = Tower()
     training: Training = Training()
     scoring: Scoring = Scoring()
     segments: Segments = Segments()

@@ -63,9 +63,13 @@ class Store:
         return log.version(self._spark, self.path(name))
 
     def create(self, name: str) -> None:
-        """An empty table with its constraints and comments, where there is none."""
-        if self.version(name) is None:
-            table = _table(name)
+        """An empty table with its constraints and comments, where there is none; one of an earlier version gets the columns it
+        lacks, null in its rows until they are written again."""
+        table = _table(name)
+        if self.version(name) is not None:
+            if grown := table.grow_sql(self.path(name), self.read_path(self.path(name)).columns):
+                self._spark.sql(grown)
+        else:
             parts = partition_columns(table)
             sql = table.create_sql(self.path(name), SYNTHETIC_NOTE if self._synthetic else "")
             clause = f"USING {FORMAT} PARTITIONED BY ({', '.join(parts)}) COMMENT" if parts else f"USING {FORMAT} COMMENT"

@@ -10,13 +10,24 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.errors import StreamError
-from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type, event_record, padded_events
 
 Arrays = dict[str, NDArray[np.generic]]
 Batch = dict[str, torch.Tensor]
 
 USER_BYTES = 16
-LEARNER_COLUMNS = ("tokens", "length", "prior", "cells", "trends", "features", "label_counts", "label_value", "label_spend")
+LEARNER_COLUMNS = (
+    "tokens",
+    "length",
+    "prior",
+    "cells",
+    "events",
+    "trends",
+    "features",
+    "label_counts",
+    "label_value",
+    "label_spend",
+)
 IDENTITY_COLUMNS = ("user_id", "cut_day")
 _SCALARS: dict[str, type[np.generic]] = {
     "length": np.int64,
@@ -24,6 +35,10 @@ _SCALARS: dict[str, type[np.generic]] = {
     "label_spend": np.float64,
     "cut_day": np.int64,
 }
+
+
+_LISTED = {"cells": cell_type(), "events": event_record()}
+"""Columns with another number of records in each row."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Widths:
 def unpack(raw: Mapping[str, NDArray[np.generic]], widths: Widths) -> Arrays:
     """One row group as read → arrays with one row per example; packed columns become (rows, width).
 
-    cells, a different number per row, stay bytes until `to_batch`. Binary columns must arrive as object arrays
+    cells and events, a different number per row, stay bytes until `to_batch`. Binary columns must arrive as object arrays
     of bytes: numpy's own bytes type cuts trailing zero bytes, that is small numbers.
 
     Raises:
@@ -65,8 +80,8 @@ def unpack(raw: Mapping[str, NDArray[np.generic]], widths: Widths) -> Arrays:
 
 def _unpack_one(name: str, values: NDArray[np.generic], widths: Widths) -> NDArray[np.generic]:
     packed = widths.packed(name)
-    if name == "cells":
-        return _whole_cells(values)
+    if name in _LISTED:
+        return _whole_records(name, values, _LISTED[name].itemsize)
     if packed is None:
         expected = _SCALARS[name]
         if not np.issubdtype(values.dtype, np.integer if expected is np.int64 else np.floating):
@@ -86,12 +101,11 @@ def _unpack_one(name: str, values: NDArray[np.generic], widths: Widths) -> NDArr
     return np.frombuffer(b"".join(values), dtype=dtype).reshape(len(values), width)
 
 
-def _whole_cells(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    step = cell_type().itemsize
+def _whole_records(name: str, values: NDArray[np.generic], step: int) -> NDArray[np.generic]:
     wrong = {len(v) if isinstance(v, bytes) else type(v).__name__ for v in values if not isinstance(v, bytes) or len(v) % step}
     if wrong:
         raise StreamError(
-            f"column cells holds values of {sorted(map(str, wrong))[:3]} bytes, expected whole records of {step}; "
+            f"column {name} holds values of {sorted(map(str, wrong))[:3]} bytes, expected whole records of {step}; "
             "the examples were packed by another version; build them again"
         )
     return values
@@ -117,11 +131,16 @@ def dense_cells(rows: Sequence[bytes], categories: int) -> NDArray[np.float32]:
 
 def to_batch(arrays: Arrays, widths: Widths) -> Batch:
     """Rows as tensors: tokens (b, s) int64 cut to the longest text, mask (b, s) int64, cells (b, C, K) and trends (b, C, T)
-    float32, the others as their column says."""
-    plain = (name for name in arrays if name not in ("tokens", "length", "cells", "trends"))
+    float32, items, types and ages as `padded_events` says, the others as their column says."""
+    plain = (name for name in arrays if name not in ("tokens", "length", "cells", "events", "trends"))
     batch = {name: torch.from_numpy(np.array(arrays[name])) for name in plain}
     if "cells" in arrays:
         batch["cells"] = torch.from_numpy(dense_cells(list(arrays["cells"]), widths.categories))
+    if "events" in arrays:
+        rows = list(arrays["events"])
+        counts = np.array([len(r) // event_record().itemsize for r in rows], dtype=np.int64)
+        padded = padded_events(np.frombuffer(b"".join(rows), dtype=event_record()), counts)
+        batch |= {name: torch.from_numpy(values) for name, values in padded.items()}
     if "trends" in arrays:
         batch["trends"] = torch.from_numpy(np.array(arrays["trends"])).view(-1, widths.categories, len(TREND_VALUES))
     if "tokens" in arrays and "length" in arrays:

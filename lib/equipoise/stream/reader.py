@@ -35,7 +35,8 @@ class ExampleStream:
     it every row comes, the last batch being short. Either way the iteration ends only after the rows that were read equal the
     rows in the Parquet footers.
 
-    A batch: tokens (b, s) int64, mask (b, s) int64, prior (b, C), cells (b, C, K), trends (b, C, T), features (b, F),
+    A batch: tokens (b, s) int64, mask (b, s) int64, items (b, e), types (b, e) int64, ages (b, e), prior (b, C), cells (b, C, K),
+    trends (b, C, T), features (b, F),
     label_counts (b, C) float32,
     label_value (b,) int64, label_spend (b,) float64; user_id (b, 16) uint8 and cut_day (b,) int64 when asked for.
 

@@ -123,6 +123,12 @@ def _examples(name: str, which: str) -> Table:
                 "BINARY",
                 "One record per visited category: its place, int32, and the values of feature.sequences.cells, float32.",
             ),
+            Column(
+                "events",
+                "BINARY",
+                "One record per entry of feature.sequences.item_ids at the cut, oldest first: key of the item, int64, place of the "
+                "event type from 1, int32, days before the cut, int32.",
+            ),
             Column("trends", "BINARY", "The values of feature.category_trends at the cut per category, float32."),
             Column("features", "BINARY", "The 12 explicit features, float32, raw units."),
             Column("label_counts", "BINARY", "Events per category in the label window, float32; all 0 when it is empty."),
@@ -145,6 +151,18 @@ EXAMPLE_SPEC = Table(
         Column("position", "INT", "Place of the category in prior and label_counts, from 0."),
         Column("category", "STRING", "The category."),
         Column("population_share", "DOUBLE", "Share of the category in all training label windows; sums to 1."),
+    ),
+)
+
+EXAMPLE_ITEMS = Table(
+    "feature",
+    "example_items",
+    "item",
+    "Items in the events of the examples: what the tower route encodes before it trains.",
+    key=("item_id",),
+    columns=(
+        Column("item_id", "STRING", "The item."),
+        Column("text", "STRING", "Its text in silver.items; empty for an item that is not there."),
     ),
 )
 
@@ -216,6 +234,7 @@ FEATURE = (
     EXAMPLES,
     EXAMPLES_VALIDATION,
     EXAMPLE_SPEC,
+    EXAMPLE_ITEMS,
     CATEGORY_TRENDS,
     USER_VECTORS,
     ITEM_VECTORS,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
+OLDER = "the row was written before the column existed"
 NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 
 
@@ -61,9 +63,13 @@ class Table:
 
     def ddl_columns(self) -> str:
         """Column list for CREATE TABLE, with NOT NULL and comments."""
-        return ", ".join(
-            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_sql_string(c.full_comment)}" for c in self.columns
-        )
+        return _ddl(self.columns)
+
+    def grow_sql(self, path: str, there: Sequence[str]) -> str:
+        """ALTER TABLE for a table that an earlier version made with the columns `there`, or ''. Rows that it has get nulls, so that
+        the new columns cannot be NOT NULL in it; what is written from now on is checked all the same."""
+        new = [replace(c, null_means=c.null_means or OLDER) for c in self.columns if c.name not in there]
+        return f"ALTER TABLE delta.`{path}` ADD COLUMNS ({_ddl(new)})" if new else ""
 
     def struct_type(self) -> StructType:
         """The Spark schema; nullability as declared."""
@@ -83,6 +89,12 @@ class Table:
         listed = ", ".join(f"{_sql_string(k)} = {_sql_string(v)}" for k, v in props.items())
         comment = _sql_string(f"{self.comment} One row per {self.grain}.{extra_comment}")
         return f"CREATE TABLE IF NOT EXISTS delta.`{path}` ({self.ddl_columns()}) USING delta COMMENT {comment} TBLPROPERTIES ({listed})"
+
+
+def _ddl(columns: Iterable[Column]) -> str:
+    return ", ".join(
+        f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_sql_string(c.full_comment)}" for c in columns
+    )
 
 
 def _sql_string(text: str) -> str:

@@ -26,6 +26,13 @@ SEGMENTS = ("O", "interest", "buy")
 KNOWING_EVENT_TYPES = ("purchase", "cart", "click", "rate")
 """A category with one of these before as-of is *seen* by the user."""
 
+BEHAVIOURS = {
+    "buy": ("purchase",),
+    "look": ("view", "click", "search", "favourite", "cart", "play"),
+    "review": ("rate", "review", "comment", "share"),
+}
+"""What a behaviour is, and the event types of each kind; the others are the shop's doing, or a coupon's, and are of none."""
+
 SLOTS = ("exploit", "explore")
 UNKNOWN = "UNKNOWN"
 """Category of an item that the catalogue does not know or has no category for."""

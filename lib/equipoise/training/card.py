@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from equipoise.models import ModelMeta
+from equipoise.tables.vocabulary import BEHAVIOURS
 from equipoise.training.sample import Sample
 
 _FIGURES = (
@@ -15,15 +16,19 @@ _FIGURES = (
     ("category_kl_bits", "next categories, KL from the label shares, bits"),
     ("value_loss", "value class, log loss, nats"),
 )
+_SEQUENCE_FIGURES = (
+    ("next_item_loss", "next item among those of a batch, cross-entropy, nats"),
+    ("behaviour_loss", "buy, look or review, log loss, nats"),
+)
 
 
 def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, float]], ended: str) -> str:
     """The card as Markdown. `history`: one record per validation pass, the first of the untrained model."""
     start, best = history[0], next(h for h in history if h["step"] == meta.metrics["best_step"])
-    training = meta.settings.get("training", {})
+    training, figures = meta.settings.get("training", {}), _figures(meta, history)
     parts = [
         f"# Model {meta.model_id}",
-        "A pretrained text encoder with LoRA adapters (merged) reads a user's behaviour as one line of text. Two heads predict "
+        f"{_reader(meta)} Two heads predict "
         f"the categories of the user's next window ({len(meta.categories)} categories, given that it is not empty) and its value "
         "class (O nothing, interest, buy). The category head adds to the log of the user's decayed history smoothed by the "
         f"population; the value head adds to a multinomial logit on {len(meta.feature_names)} explicit features. Untrained, the "
@@ -37,19 +42,20 @@ def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, floa
         ),
         "Labels come from the window that starts at the cut; features from before it.",
         "## Validation",
-        _table(("", "untrained (baselines)", f"published (step {int(best['step'])})"), _compared(start, best)),
+        _table(("", "untrained (baselines)", f"published (step {int(best['step'])})"), _compared(figures, start, best)),
         f"Training ended at step {int(meta.metrics['steps'])}: {ended}. Lower is better everywhere. The published weights are "
         "the best of these passes, chosen on the same validation examples, so the gain is a little flattered; held-back figures "
         "are in `gold.evaluation`.",
         _table(
-            ("step", *(name for name, _ in _FIGURES)),
-            [(f"{int(h['step'])}", *(_number(h[n]) for n, _ in _FIGURES)) for h in history],
+            ("step", *(name for name, _ in figures)),
+            [(f"{int(h['step'])}", *(_number(h[n]) for n, _ in figures)) for h in history],
         ),
+        *_behaviours(meta, best),
         "## Settings",
         f"```json\n{json.dumps(meta.settings, indent=2, sort_keys=True)}\n```",
         "## Limits",
         _bullets(
-            f"Reads at most {meta.max_tokens} tokens of behaviour text; categories it has not seen in training have no place.",
+            f"Reads at most {_most(meta)}; categories it has not seen in training have no place.",
             "Expected spend is Σ probability × mean spend of the class in training labels: a ranking aid, not a forecast."
             if meta.has_amounts
             else "The source has no amounts: it says nothing of money.",
@@ -60,8 +66,41 @@ def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, floa
     return "\n\n".join(parts) + "\n"
 
 
-def _compared(start: dict[str, float], best: dict[str, float]) -> list[tuple[str, ...]]:
-    return [(f"{name}: {text}", _number(start[name]), _number(best[name])) for name, text in _FIGURES]
+def _reader(meta: ModelMeta) -> str:
+    if meta.route == "tower":
+        tower = meta.tower
+        return (
+            "A pretrained text encoder, as it is, makes a vector of each item's text; a sequence model "
+            f"({tower['kind']}, {tower['layers']} layers of width {tower['width']}) reads the vectors of a user's latest items, "
+            "with event types and times. It is also trained to point at the next item, and to tell what the next behaviour is."
+        )
+    return "A pretrained text encoder with LoRA adapters (merged) reads a user's behaviour as one line of text."
+
+
+def _most(meta: ModelMeta) -> str:
+    return f"{meta.tower['events']} events" if meta.route == "tower" else f"{meta.max_tokens} tokens of behaviour text"
+
+
+def _figures(meta: ModelMeta, history: Sequence[dict[str, float]]) -> tuple[tuple[str, str], ...]:
+    """What was validated; a head that is off is not shown."""
+    there = (f for f in _SEQUENCE_FIGURES if f[0] in history[0] and f[0].removesuffix("_loss") not in meta.off)
+    return (*_FIGURES, *there)
+
+
+def _behaviours(meta: ModelMeta, best: dict[str, float]) -> list[str]:
+    """The report per kind of behaviour, or why there is none."""
+    if meta.route != "tower":
+        return []
+    if "behaviour" in meta.off:
+        return ["## Kinds of behaviour", f"The head is off: {meta.off['behaviour']}."]
+    names = ("precision", "recall", "f1")
+    rows = [(kind, *(_number(best[f"behaviour_{kind}_{n}"]) for n in names)) for kind in BEHAVIOURS]
+    text = f"Of each event that follows another in the validation examples ({int(best['behaviour_rows']):,} events):"
+    return ["## Kinds of behaviour", text, _table(("", *names), rows)]
+
+
+def _compared(figures: Sequence[tuple[str, str]], start: dict[str, float], best: dict[str, float]) -> list[tuple[str, ...]]:
+    return [(f"{name}: {text}", _number(start[name]), _number(best[name])) for name, text in figures]
 
 
 def _number(value: Any) -> str:

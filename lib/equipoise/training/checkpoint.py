@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
 
 from equipoise.errors import ModelError
-from equipoise.models import BehaviourModel
+from equipoise.models import Model
 
 Weights = dict[str, Tensor]
 
@@ -39,12 +39,12 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def weights_of(model: BehaviourModel) -> Weights:
+def weights_of(model: Model) -> Weights:
     """A copy of what training changes."""
     return {name: p.detach().cpu().contiguous().clone() for name, p in model.trainable()}
 
 
-def put_weights(model: BehaviourModel, weights: Weights) -> None:
+def put_weights(model: Model, weights: Weights) -> None:
     """Copies weights back into the model.
 
     Raises:
@@ -72,7 +72,7 @@ class Checkpoints:
         found = sorted(self._folder.glob("step-*"))
         return found[-1] if found else None
 
-    def save(self, model: BehaviourModel, optimiser: optim.Optimizer, best: Weights, progress: Progress) -> None:
+    def save(self, model: Model, optimiser: optim.Optimizer, best: Weights, progress: Progress) -> None:
         """Writes one, then removes older ones."""
         target = self._folder / f"step-{progress.step:08d}"
         aside = self._folder / f".{target.name}"
@@ -91,7 +91,7 @@ class Checkpoints:
             if old != target:
                 shutil.rmtree(old)
 
-    def load(self, path: Path, model: BehaviourModel, optimiser: optim.Optimizer) -> tuple[Weights, Progress]:
+    def load(self, path: Path, model: Model, optimiser: optim.Optimizer) -> tuple[Weights, Progress]:
         """Puts a checkpoint back; returns the best weights and the progress.
 
         Raises:

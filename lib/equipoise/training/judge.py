@@ -6,7 +6,6 @@ it has seen end before theirs begin, else as it was before its own freshening, w
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +20,13 @@ from torch import Tensor
 
 from equipoise.errors import ModelError
 from equipoise.evaluate.arrays import Bools, Ints
-from equipoise.models import BehaviourModel, ModelMeta, Outputs, load_package
+from equipoise.models import Model, ModelMeta, Outputs, TowerModel, load_package
 from equipoise.models.encoder import TOKENIZER_FILES
 from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import Heads
+from equipoise.models.items import ItemTable
 from equipoise.models.losses import row_losses
-from equipoise.models.package import ENCODER, HELD_BACK, MANIFEST, add_gate, load_held_back, load_meta
+from equipoise.models.package import ENCODER, HELD_BACK, ITEMS, add_gate, encoder_sha256, listed_sha256, load_held_back, load_meta
 from equipoise.training.ranks import Device
 from equipoise.training.recipe import Recipe
 from equipoise.training.registry import Registry
@@ -37,7 +37,7 @@ BATCH = 64
 GATE = ("training.gate_metric", "training.gate_tolerance_bits", "training.gate_examples")
 """Settings that decide on promotion alone: where they change, nothing is trained anew."""
 
-COLUMNS = ("user_id", "tokens", "length", "prior", "cells", "trends", "features", "label_counts", "label_value")
+COLUMNS = ("user_id", "tokens", "length", "prior", "cells", "events", "trends", "features", "label_counts", "label_value")
 PRIOR, COUNTED, CURRENT = "prior", "counted", "CURRENT"
 
 Say = Callable[[str], None]
@@ -76,7 +76,7 @@ class Rival(NamedTuple):
     """CURRENT as it is scored: its id (None: there is none), the model or why it is not, and whether the labels are new to it."""
 
     model_id: str | None
-    model: BehaviourModel | None
+    model: Model | None
     why_not: str
     fair: bool = True
 
@@ -137,7 +137,7 @@ class Gate:
         return verdict
 
 
-def answers(model: BehaviourModel, options: GateOptions) -> Answers:
+def answers(model: Model, options: GateOptions) -> Answers:
     """A model as a function of a batch, on the driver's device and in the precision that training uses."""
     from equipoise.inference.hardware import use_bfloat16
 
@@ -190,6 +190,8 @@ def comparable(candidate: Path, other: Path, metric: GateMetric) -> str:
     ):
         if a != b:
             return f"its {what} differ: the examples are packed for another model"
+    if theirs.route == "tower" and (mine.route != "tower" or encoder_sha256(candidate) != encoder_sha256(other)):
+        return "it is a tower on another encoder, whose vectors of today's items are not here"
     if metric in ("value", "loss") and mine.settings.get("segments") != theirs.settings.get("segments"):
         return f"its value classes differ: segments are {theirs.settings.get('segments')}, now {mine.settings.get('segments')}"
     return ""
@@ -205,9 +207,11 @@ def _rival(candidate: Path, registry: Registry, options: GateOptions) -> Rival:
         if reason:
             return Rival(model_id, None, reason)
         theirs, begin = load_meta(folder).dates, load_meta(candidate).dates["validated_from"]
-        if theirs["seen_until"] <= begin:
-            return Rival(model_id, load_package(folder, options.place).model, "")
-        return Rival(model_id, load_held_back(folder, options.place).model, "", fair=theirs["fitted_until"] <= begin)
+        seen = theirs["seen_until"] > begin
+        model = (load_held_back if seen else load_package)(folder, options.place).model
+        if isinstance(model, TowerModel):
+            model.look_up(ItemTable.load(candidate / ITEMS))  # newer than its own, from the same encoder
+        return Rival(model_id, model, "", fair=not seen or theirs["fitted_until"] <= begin)
     except ModelError as error:
         return Rival(model_id, None, f"it cannot be read: {error}")
 
@@ -271,7 +275,6 @@ def _without_text(heads: Heads) -> Answers:
 
 
 def _tokenizer(folder: Path) -> dict[str, str]:
-    """sha256 of a package's tokenizer files, by its manifest."""
-    listed = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["sha256"]
-    names = (f"{ENCODER}/{name}" for name in TOKENIZER_FILES)
-    return {name: listed[name] for name in names if name in listed}
+    """sha256 of a package's tokenizer files."""
+    names = {f"{ENCODER}/{name}" for name in TOKENIZER_FILES}
+    return {name: value for name, value in listed_sha256(folder).items() if name in names}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from equipoise.stream import ExampleStream, Widths
 
 VALIDATION_BATCH = 64
+HEAD_COLUMNS = ("prior", "cells", "trends", "features", "label_counts", "label_value")
 _FAILURE = "failed-rank-"
 
 
@@ -68,7 +69,6 @@ def train_rank(recipe: Recipe) -> dict[str, Any]:
 def _train(recipe: Recipe) -> dict[str, Any]:
     """Joins the other ranks, trains, and on the leading rank writes the package."""
     from equipoise.inference.hardware import use_bfloat16
-    from equipoise.models import build
     from equipoise.training.checkpoint import Checkpoints
     from equipoise.training.loop import Training
     from equipoise.training.ranks import joined
@@ -77,17 +77,7 @@ def _train(recipe: Recipe) -> dict[str, Any]:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     with joined(recipe.device, recipe.threads) as ranks:
         tracker = Tracker(recipe.logs) if ranks.leads else None
-        model = build(
-            recipe.encoder_path,
-            features=len(recipe.start.statistics.feature_mean),
-            population=recipe.population,
-            dirichlet=recipe.start.prior.dirichlet,
-            sharpening=recipe.start.prior.sharpening,
-            lora_rank=recipe.lora_rank,
-            lora_alpha=recipe.lora_alpha,
-            lora_dropout=recipe.lora_dropout,
-            seed=recipe.options.seed,
-        )
+        model = _untrained(recipe, ranks.device)
         start_heads(model.heads, recipe.start.statistics)
         start_counted(model.heads, load_file(recipe.start.counted))
         model.encoder.use_bfloat16 = ranks.agree(use_bfloat16(recipe.bfloat16, recipe.device))
@@ -112,6 +102,26 @@ def _train(recipe: Recipe) -> dict[str, Any]:
         return metrics
 
 
+def _untrained(recipe: Recipe, device: Any) -> Any:
+    """The model of the recipe's route, before its heads know what counting says."""
+    from equipoise.models import build, build_tower
+    from equipoise.models.items import ItemTable
+
+    sizes: dict[str, Any] = {
+        "features": len(recipe.start.statistics.feature_mean),
+        "population": recipe.population,
+        "dirichlet": recipe.start.prior.dirichlet,
+        "sharpening": recipe.start.prior.sharpening,
+        "seed": recipe.options.seed,
+    }
+    if recipe.tower is None:
+        lora: dict[str, Any] = {n: getattr(recipe, n) for n in ("lora_rank", "lora_alpha", "lora_dropout")}
+        return build(recipe.encoder_path, **sizes, **lora)
+    model = build_tower(recipe.encoder_path, recipe.tower, **sizes).to(device)
+    model.look_up(ItemTable.load(recipe.items))
+    return model
+
+
 def threads_per_rank(spark: SparkSession, processes: int, *, cluster_mode: bool) -> int:
     """Cores that one rank may use: its Spark task's, or its share of the driver's machine."""
     if cluster_mode:
@@ -132,6 +142,7 @@ class _Streams:
     def __init__(self, recipe: Recipe, rank: int, world_size: int) -> None:
         self._recipe = recipe
         self._place = {"rank": rank, "world_size": world_size}
+        self._columns = (*(("tokens", "length") if recipe.tower is None else ("events",)), *HEAD_COLUMNS)
 
     def steps_per_epoch(self) -> int:
         from equipoise.stream import plan, require_steps
@@ -156,6 +167,7 @@ class _Streams:
             seed=self._recipe.options.seed,
             epoch=epoch,
             widths=widths_of(self._recipe),
+            columns=self._columns,
             drop_last=drop_last,
             skip_batches=skip_batches,
         )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn, optim
 
 from equipoise.errors import ModelError
-from equipoise.models import BehaviourModel
-from equipoise.models.losses import combined
+from equipoise.models import Model
+from equipoise.models.losses import LossWeights, combined
 from equipoise.training.checkpoint import Checkpoints, Progress, Weights, weights_of
 from equipoise.training.optimiser import make_optimiser, set_rate
 from equipoise.training.ranks import Ranks
@@ -41,6 +41,8 @@ class Options:
     category_weight: float
     visit_weight: float
     value_weight: float
+    next_item_weight: float
+    behaviour_weight: float
     evaluations_per_epoch: int
     patience: int
     checkpoint_every: int
@@ -76,7 +78,7 @@ class Training:
 
     def __init__(
         self,
-        model: BehaviourModel,
+        model: Model,
         *,
         train_batches: Callable[[int, int], Batches],
         validation_batches: Callable[[], Batches],
@@ -93,7 +95,7 @@ class Training:
         self._per_epoch = steps_per_epoch
         self._total = min(steps_per_epoch * options.epochs, options.max_steps)
         self._every = math.ceil(min(steps_per_epoch, options.max_steps) / options.evaluations_per_epoch)
-        self._weights = {f"{name}_weight": getattr(options, f"{name}_weight") for name in ("category", "visit", "value")}
+        self._weights = LossWeights(*(getattr(options, name) for name in LossWeights._fields))
         self._options = options
         self._ranks = ranks
         self._tracker = tracker
@@ -161,7 +163,7 @@ class Training:
         torch.manual_seed(step_seed(options.seed, self._ranks.rank, step))  # dropout then needs no state to resume
         set_rate(self._optimiser, step, self._total, options.warmup_share)
         self._model.train()
-        loss = combined(forward_sums(self._net, self._model, batch, self._ranks), **self._weights)
+        loss = combined(forward_sums(self._net, self._model, batch, self._ranks), self._weights)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_([p for _, p in self._model.trainable()], options.clip_norm)
@@ -182,7 +184,7 @@ class Training:
     def _validate(self) -> None:
         began, progress = time.monotonic(), self._progress
         with self._open_validation() as batches:
-            metrics = validate(self._model, batches, self._ranks, **self._weights)
+            metrics = validate(self._model, batches, self._ranks, self._weights)
         self._pass_seconds = time.monotonic() - began
         better = metrics["loss"] < progress.best_loss
         progress.history.append({"step": float(progress.step), **metrics})

@@ -1,14 +1,14 @@
-"""AdamW over adapters and heads, and the learning rate as a function of the step."""
+"""AdamW over adapters or tower, and heads, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
 from torch import nn, optim
 
-from equipoise.models import BehaviourModel
+from equipoise.models import Model
 
 
-def make_optimiser(model: BehaviourModel, *, learning_rate: float, head_learning_rate: float, weight_decay: float) -> optim.AdamW:
-    """Adapters at `learning_rate`, heads at `head_learning_rate`.
+def make_optimiser(model: Model, *, learning_rate: float, head_learning_rate: float, weight_decay: float) -> optim.AdamW:
+    """Adapters, or the tower, at `learning_rate`, heads at `head_learning_rate`.
 
     Each group's rate stays in its `peak`; `set_rate` derives `lr` from it.
     """

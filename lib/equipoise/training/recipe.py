@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from equipoise.models import ModelMeta
+from equipoise.models import ModelMeta, TowerOptions
 from equipoise.training.loop import Options
 from equipoise.training.ranks import Device
 from equipoise.training.sample import Sample
@@ -27,6 +27,12 @@ class Recipe:
     validation_files: list[str]
     population: list[float]
     start: Start
+    tower: TowerOptions | None
+    """None: the text route."""
+
+    items: str
+    """File of the vectors of the items in the examples, for a tower."""
+
     lora_rank: int
     lora_alpha: float
     lora_dropout: float
@@ -47,7 +53,7 @@ class Recipe:
             said[name] = [Path(f).name for f in said[name]]
         for name in ("counted", "fresh", "figures"):
             del said["start"][name]
-        for name in ("staging", "checkpoints", "logs", "threads", "meta"):
+        for name in ("staging", "checkpoints", "logs", "threads", "meta", "items"):
             del said[name]
         del said["options"]["max_seconds"]
         text = json.dumps([said, world_size], sort_keys=True)

@@ -3,7 +3,7 @@
 <root>/<model_id>/     a package (equipoise.models.package)
 <root>/CURRENT         the id of the promoted model, one line
 <root>/HISTORY.jsonl   every move of CURRENT (equipoise.training.history)
-<root>/_staging, _checkpoints, _logs   work in progress; no reader looks there
+<root>/_staging, _checkpoints, _logs, _scratch   work in progress; no reader looks there
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ class Registry:
     def places(self, model_id: str) -> dict[str, Any]:
         """Those three as text, by name."""
         return {f.__name__: str(f(model_id)) for f in (self.staging, self.checkpoints, self.logs)}
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what workers read while a job runs."""
+        return self.root / "_scratch"
 
     def published(self, model_id: str) -> bool:
         """Whether the model is there."""

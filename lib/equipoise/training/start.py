@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
+import torch
 from safetensors.torch import save_file
 
 from equipoise.models.fit_pairs import PairOptions, counted_state, fit_pairs, freshen
 from equipoise.models.heads import Heads
 from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics, start_heads
+from equipoise.models.tower import behaviour_codes
+from equipoise.tables.vocabulary import BEHAVIOURS
 
 if TYPE_CHECKING:
     from equipoise.stream import ExampleStream, Widths
@@ -82,6 +85,17 @@ def fitted_start(
     say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
     return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
+
+
+def behaviours_in(files: list[str], widths: Widths, seed: int) -> dict[str, int]:
+    """Events of each of BEHAVIOURS in the sequences of the examples."""
+    counts = torch.zeros(len(BEHAVIOURS), dtype=torch.int64)
+    codes = torch.tensor(behaviour_codes())
+    with _once(files, widths, seed, ("events",)) as stream:
+        for batch in stream:
+            found = codes[batch["types"]]
+            counts += torch.bincount(found[found >= 0], minlength=len(BEHAVIOURS))
+    return dict(zip(BEHAVIOURS, counts.tolist(), strict=True))
 
 
 def untrained(statistics: Statistics, prior: Prior, population: list[float]) -> Heads:

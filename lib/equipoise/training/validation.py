@@ -8,52 +8,78 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from equipoise.models import BehaviourModel
-from equipoise.models.losses import LossSums, loss_sums
+from equipoise.models import Model, Outputs
+from equipoise.models.losses import LossSums, LossWeights, loss_sums
+from equipoise.tables.vocabulary import BEHAVIOURS
 from equipoise.training.ranks import Ranks
 
 
 def validate(
-    model: BehaviourModel,
+    model: Model,
     batches: Iterable[dict[str, Tensor]],
     ranks: Ranks,
-    *,
-    category_weight: float,
-    visit_weight: float,
-    value_weight: float,
+    weights: LossWeights,
 ) -> dict[str, float]:
     """Mean losses over all ranks' examples, the same numbers on each rank.
 
     loss: weighted sum in nats. category_loss: cross-entropy, nats. category_kl_bits: KL(label shares ‖ prediction), bits.
     visit_loss: log loss of an event in a category, summed over categories, nats. value_loss: log loss, nats.
-    rows, category_rows: examples, and those with a label window that is not empty.
+    rows, category_rows: examples, and those with a label window that is not empty. Of a route that reads events one by one, over
+    the events that follow another: next_item_loss, log loss among the distinct next items of a batch, nats; behaviour_loss, log
+    loss of BEHAVIOURS, nats; behaviour_<name>_precision, _recall, _f1; next_item_rows, behaviour_rows.
     The ranks meet once, after their shards, so shards may be uneven or empty.
     """
     model.eval()
     total = torch.zeros(len(LossSums._fields), dtype=torch.float64)
+    confusion = torch.zeros(len(BEHAVIOURS), len(BEHAVIOURS), dtype=torch.float64)
     with torch.no_grad():
         for batch in batches:
-            total += torch.stack([s.double().cpu() for s in forward_sums(model, model, batch, ranks)])
+            outputs, sums_here = _forward(model, model, batch, ranks)
+            total += torch.stack([s.double().cpu() for s in sums_here])
+            if outputs.sequence is not None:
+                confusion += outputs.sequence.confusion.double().cpu()
     sums = dict(zip(LossSums._fields, ranks.sum(total).tolist(), strict=True))
+    confusion = ranks.sum(confusion)
     category = _mean(sums["category"], sums["category_rows"])
     entropy = _mean(sums["category_entropy"], sums["category_rows"])
     visit, value = (_mean(sums[name], sums["value_rows"]) for name in ("visit", "value"))
+    next_item, behaviour = (_mean(sums[name], sums[f"{name}_rows"]) for name in ("next_item", "behaviour"))
+    followed = {"next_item_loss": next_item, "next_item_rows": sums["next_item_rows"]} if sums["next_item_rows"] else {}
+    if sums["behaviour_rows"] and weights.behaviour_weight:  # of a source that shows one kind there is nothing to tell
+        followed |= {"behaviour_loss": behaviour, "behaviour_rows": sums["behaviour_rows"], **_per_class(confusion)}
+    parts = LossWeights(category, visit, value, next_item, behaviour)
     return {
-        "loss": category_weight * category + visit_weight * visit + value_weight * value,
+        "loss": sum(weight * part for weight, part in zip(weights, parts, strict=True)),
         "category_loss": category,
         "category_kl_bits": (category - entropy) / math.log(2),
         "visit_loss": visit,
         "value_loss": value,
         "rows": sums["value_rows"],
         "category_rows": sums["category_rows"],
+        **followed,
     }
 
 
-def forward_sums(net: nn.Module, model: BehaviourModel, batch: dict[str, Tensor], ranks: Ranks) -> LossSums:
+def forward_sums(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks) -> LossSums:
     """Loss sums of a batch through `net`, which is `model` or wraps it."""
+    return _forward(net, model, batch, ranks)[1]
+
+
+def _forward(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks) -> tuple[Outputs, LossSums]:
     moved = {name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()}
     outputs = net(*(moved[name] for name in model.inputs))
-    return loss_sums(outputs, moved["label_counts"], moved["label_value"])
+    return outputs, loss_sums(outputs, moved["label_counts"], moved["label_value"])
+
+
+def _per_class(confusion: Tensor) -> dict[str, float]:
+    """Precision, recall and F1 of each of BEHAVIOURS, of counts (truth, answer); 0 where there is nothing to divide by."""
+    found = {}
+    for i, name in enumerate(BEHAVIOURS):
+        right, answered, there = float(confusion[i, i]), float(confusion[:, i].sum()), float(confusion[i].sum())
+        found[f"behaviour_{name}_precision"] = _mean(right, answered)
+        found[f"behaviour_{name}_recall"] = _mean(right, there)
+        found[f"behaviour_{name}_f1"] = _mean(2.0 * right, answered + there)
+    return found
 
 
 def _mean(total: float, rows: float) -> float:

@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
-from equipoise.features.examples import check_size, draw, examples, names_of, packed, trends_by_day, vocabulary
+from equipoise.features.examples import check_size, draw, examples, items_of, names_of, packed, trends_by_day, vocabulary
 from equipoise.features.pack import Dense
 from equipoise.tables.feature import H_FEATURES
-from equipoise.tables.packing import CELL_VALUES, cell_type
+from equipoise.tables.packing import CELL_VALUES, cell_type, event_record
 from tests.small_models import tiny_bert
 from tests.unit.features.world import day, table, user
 
@@ -62,6 +62,9 @@ def test_vocabulary_by_hand(spark: SparkSession) -> None:
     }
 
 
+EVENTS = {True: (["i", "j"], ["view", "purchase"], [9, 1]), False: ([], [], [])}
+
+
 def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
     u, v, w = user("u"), user("v"), user("w")
     drawn = spark.createDataFrame(
@@ -73,8 +76,12 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         f"{PAIRS}, {', '.join(f'{n} DOUBLE' for n in FEATURES)}",
     )
     texts = spark.createDataFrame(
-        [(*pair, "often cheese", ["B", "NEW"], [float(k) for k in range(2 * len(CELL_VALUES))]) for pair in everybody],
-        f"{PAIRS}, behaviour_text STRING, cell_categories ARRAY<STRING>, cells ARRAY<FLOAT>",
+        [
+            (*pair, "often cheese", ["B", "NEW"], [float(k) for k in range(2 * len(CELL_VALUES))], *EVENTS[pair[0] == u])
+            for pair in everybody
+        ],
+        f"{PAIRS}, behaviour_text STRING, cell_categories ARRAY<STRING>, cells ARRAY<FLOAT>, item_ids ARRAY<STRING>, "
+        "event_types ARRAY<STRING>, age_days ARRAY<INT>",
     )
     weights = spark.createDataFrame(
         [(u, CUT, "B", 2.0), (u, CUT, "A", 1.0), (u, CUT, "NEW", 5.0), (u, LATER, "A", 9.0), (w, LATER, "B", 7.0)], WEIGHTS
@@ -107,6 +114,9 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
         (w, CUT): ([], [], [], [], 0, 0.0),  # no history that counts, nothing in the window
         (u, LATER): ([0], [9.0], [], [], 0, 0.0),
     }
+    catalogue = spark.createDataFrame([("i", "item i", 7), ("k", "item k", 8)], "item_id STRING, text STRING, other INT")
+    listed = {r["item_id"]: r["text"] for r in items_of(rows, catalogue).collect()}
+    assert listed == {"i": "item i", "j": ""}, "every item of the sequences, no other"
     trend = spark.createDataFrame(
         [(CUT, "B", 0.5, 0.25, 0.125), (CUT, "NEW", 1.0, 1.0, 1.0), (LATER, "A", 0.75, 0.0, 0.0)],
         "cut DATE, category STRING, visitors_share DOUBLE, visitors_share_before DOUBLE, entry_rate DOUBLE",
@@ -128,12 +138,15 @@ def test_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
     assert np.frombuffer(by_key[u, LATER]["trends"], "<f4").tolist() == [0.75, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert np.frombuffer(row["label_counts"], "<f4").tolist() == [0.0, 3.0]
     assert np.frombuffer(row["features"], "<f4").tolist() == [float(j) for j in range(12)]
+    events = np.frombuffer(row["events"], event_record())
+    assert events["age"].tolist() == [9, 1] and len(set(events["item"])) == len(set(events["type"])) == 2
+    assert len(by_key[v, CUT]["events"]) == 0
     assert len(row["tokens"]) == 32 and 0 < row["length"] <= 8
 
 
 def test_sizes_that_cannot_be() -> None:
     with pytest.raises(EquipoiseError, match=r"training: 7 examples for 8 files .*; lower training\.files_per_rank"):
-        check_size(7, 8, 64, 300, "training")
-    check_size(4096, 8, 64, 303, "training")
-    with pytest.raises(EquipoiseError, match=r"raise training\.files_per_rank so that there are at least 208 files"):
-        check_size(1_000_000, 8, 64, 300, "training")
+        check_size(7, 8, 64, 50, 300, "training")
+    check_size(4096, 8, 64, 50, 303, "training")
+    with pytest.raises(EquipoiseError, match=r"raise training\.files_per_rank so that there are at least 216 files"):
+        check_size(1_000_000, 8, 64, 50, 300, "training")

@@ -10,7 +10,8 @@ import pytest
 
 from equipoise.errors import ModelError
 from equipoise.features import pack
-from equipoise.tables.packing import CELL_VALUES, cell_type
+from equipoise.tables.packing import CELL_VALUES, cell_type, event_record
+from equipoise.tables.vocabulary import EVENT_TYPES
 from tests.small_models import tiny_bert
 
 TEXTS = ["often soft drinks, beef; active weekly, high spend", "came once", " ".join(["cheese"] * 40)]
@@ -38,6 +39,9 @@ def batch() -> pa.RecordBatch:
             "prior_weights": pa.array([[1.5, 0.25], [], [1e-9]], pa.list_(pa.float64())),
             "cell_categories": [["D", "NEW", "A"], [], ["B"]],
             "cells": pa.array([[*FIRST, *[9.0] * K, *SECOND], [], FIRST], pa.list_(pa.float32())),
+            "item_ids": pa.array([["a", "b", "a"], [], None], pa.list_(pa.string())),
+            "event_types": pa.array([["view", "purchase", "wink"], [], None], pa.list_(pa.string())),
+            "age_days": pa.array([[30, 2, 0], [], None], pa.list_(pa.int32())),
             "feature_values": pa.array([[float(i + j) for j in range(12)] for i in range(n)], pa.list_(pa.float64())),
             "label_positions": pa.array([[], [1], [0, 1]], pa.list_(pa.int32())),
             "label_events": pa.array([[], [2.0], [0.5, 7.0]], pa.list_(pa.float64())),
@@ -63,6 +67,12 @@ def test_every_row_comes_back(folder: Path) -> None:
     cells = [np.frombuffer(r["cells"], cell_type()) for r in rows]
     assert [c["position"].tolist() for c in cells] == [[3, 0], [], [1]], "NEW is in no vocabulary"
     assert cells[0]["values"].tolist() == [FIRST, SECOND] and cells[2]["values"].tolist() == [FIRST]
+    events = [np.frombuffer(r["events"], event_record()) for r in rows]
+    assert [e["age"].tolist() for e in events] == [[30, 2, 0], [], []]
+    view, purchase = (1 + EVENT_TYPES.index(t) for t in ("view", "purchase"))
+    assert events[0]["type"].tolist() == [view, purchase, 0], "a word that is no event type"
+    a, b, again = events[0]["item"].tolist()
+    assert a == again and a != b and 0 not in (a, b)
     assert [r["trends"] for r in rows] == [TRENDS, bytes(len(TRENDS)), TRENDS[::-1]]
     assert [np.frombuffer(r["prior"], "<f4").tolist() for r in rows] == [
         [1.5, 0, 0, 0.25],

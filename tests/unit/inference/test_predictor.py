@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from equipoise.errors import ContractError, ModelError
 from equipoise.inference.interface import FEATURES_IN, PREDICTION, BatchPredictor
 from equipoise.inference.predictor import Predictor
+from equipoise.inference.texts import TextVectors
 from equipoise.models.package import LoadedPackage, load_package
 from equipoise.settings.model import resolve
 from equipoise.tables.packing import CELL_VALUES
@@ -146,13 +147,13 @@ def test_probabilities_sum_to_one(tiny: Path, seed: int) -> None:
 def test_a_text_is_encoded_once_however_often_it_comes(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = load(tiny)
     rows: list[int] = []
-    run = Predictor._encode
+    run = TextVectors._encode
 
-    def counted(self: Predictor, tokens: list[list[int]]) -> NDArray[np.float32]:
+    def counted(self: TextVectors, tokens: list[list[int]]) -> NDArray[np.float32]:
         rows.append(len(tokens))
         return run(self, tokens)
 
-    monkeypatch.setattr(Predictor, "_encode", counted)
+    monkeypatch.setattr(TextVectors, "_encode", counted)
     predictor.encode(["milk", "bread", "milk", "milk"] * 25)
     assert sum(rows) == 2
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from equipoise.errors import ModelError
 from equipoise.models import expected_spend
 from equipoise.models.heads import CategoryHead, Heads, Outputs, heads_from_state, signed_log1p
-from equipoise.models.losses import combined, loss_sums
+from equipoise.models.losses import LossWeights, combined, loss_sums
 from equipoise.models.statistics import RIDGE, Prior, fit_logit, fit_prior, fit_statistics, start_heads
 from tests.unit.models import tiny
 
@@ -162,9 +162,11 @@ def test_losses_against_a_plain_loop() -> None:
         q, p, known = q / q.sum(), softmax(logits[i].double().numpy()), known + 1
         category -= float((q * np.log(p)).sum())
         entropy -= float((q[q > 0] * np.log(q[q > 0])).sum())
-    np.testing.assert_allclose([float(s) for s in sums], [category, entropy, known, visit, value, 20], rtol=1e-5)
+    np.testing.assert_allclose([float(s) for s in sums], [category, entropy, known, visit, value, 20, 0, 0, 0, 0], rtol=1e-5)
     np.testing.assert_allclose(
-        float(combined(sums, 2.0, 0.1, 0.5)), 2.0 * category / known + 0.1 * visit / 20 + 0.5 * value / 20, rtol=1e-5
+        float(combined(sums, LossWeights(2.0, 0.1, 0.5, 1.0, 1.0))),
+        2.0 * category / known + 0.1 * visit / 20 + 0.5 * value / 20,
+        rtol=1e-5,
     )
 
 
@@ -172,7 +174,9 @@ def test_a_batch_of_empty_windows_trains_the_value_alone() -> None:
     rows = tiny.batch(4)
     logits = torch.zeros(4, tiny.CATEGORIES, requires_grad=True)
     outputs = Outputs(logits, logits, torch.full((4, tiny.CATEGORIES), -20.0), torch.zeros(4, 3))
-    loss = combined(loss_sums(outputs, torch.zeros(4, tiny.CATEGORIES), rows["label_value"]), 1.0, 1.0, 1.0)
+    loss = combined(
+        loss_sums(outputs, torch.zeros(4, tiny.CATEGORIES), rows["label_value"]), LossWeights(1.0, 1.0, 1.0, 1.0, 1.0)
+    )
     loss.backward()  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(float(loss.detach()), np.log(3), rtol=1e-6)  # and the visits are as good as certain
     assert float(logits.grad.abs().sum()) == 0.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,27 @@ def test_a_package_predicts_what_the_model_did(saved: tuple[Path, object]) -> No
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     assert not loaded.model.training
     assert loaded.tokenizer("beef milk")["input_ids"] == tiny.tokenizer()("beef milk")["input_ids"]
+
+
+@pytest.mark.parametrize("kind", ["attention", "gru", "lstm"])
+def test_a_tower_predicts_what_it_did_before_it_was_saved(kind: str, tmp_path: Path) -> None:
+    encoder_path = tiny.directory(tmp_path / "source")
+    net = tiny.tower(encoder_path, kind)
+    with torch.no_grad():
+        draw = torch.Generator().manual_seed(4)
+        for _, parameter in net.trainable():
+            parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.3)
+    meta = replace(META, route="tower", tower=asdict(net.tower.options), off={"behaviour": "nothing but purchases"})
+    save_package(tmp_path / "package", net, tokenizer_path=encoder_path, meta=meta, card="# card\n")
+    before, loaded = tiny.predict(net.eval(), tiny.batch(9)), load_package(tmp_path / "package")
+    assert loaded.meta == meta and len(loaded.model.table) == 25  # type: ignore[union-attr]
+    after = tiny.predict(loaded.model, tiny.batch(9))
+    for a, b in zip((*before[:4], *before.sequence), (*after[:4], *after.sequence), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    assert not (tmp_path / "package" / "adapter").exists()
+    (tmp_path / "package" / "tower.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"changed \['tower.safetensors'\]"):
+        load_package(tmp_path / "package")
 
 
 def test_the_adapter_on_its_base_gives_the_merged_encoder(saved: tuple[Path, object], tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-from equipoise.models import BehaviourModel, build
+from equipoise.models import BehaviourModel, Model, TowerModel, TowerOptions, build, build_tower
+from equipoise.models.items import ItemTable
 from equipoise.tables.packing import CELL_VALUES, HALF_LIVES, TREND_VALUES
+from equipoise.tables.vocabulary import EVENT_TYPES
 
 torch.set_num_threads(1)  # models this small only wait for one another's threads
 
@@ -83,6 +85,7 @@ def batch(rows: int, seed: int = 1, length: int = 8) -> dict[str, torch.Tensor]:
     return {
         "tokens": torch.randint(5, len(WORDS), (rows, length), generator=draw) * mask,
         "mask": mask,
+        **events(rows, draw),
         "prior": prior,
         "cells": cells(rows, draw),
         "trends": torch.rand(rows, CATEGORIES, len(TREND_VALUES), generator=draw) * 0.3,
@@ -91,6 +94,40 @@ def batch(rows: int, seed: int = 1, length: int = 8) -> dict[str, torch.Tensor]:
         "label_value": torch.randint(0, 3, (rows,), generator=draw),
         "label_spend": torch.rand(rows, generator=draw, dtype=torch.float64) * 50,
     }
+
+
+ITEMS, EVENTS = 30, 6
+"""Items are 1 … ITEMS; the last five have no vector."""
+
+
+def events(rows: int, draw: torch.Generator) -> dict[str, torch.Tensor]:
+    """0 to EVENTS events of each user, oldest first: views, purchases and reviews, 0 behind the last one."""
+    number = torch.randint(0, EVENTS + 1, (rows, 1), generator=draw)
+    there = torch.arange(EVENTS) < number
+    kinds = torch.tensor([1 + EVENT_TYPES.index(t) for t in ("view", "purchase", "review")])
+    ages = torch.randint(1, 400, (rows, EVENTS), generator=draw).sort(dim=1, descending=True).values
+    return {
+        "items": torch.randint(1, ITEMS + 1, (rows, EVENTS), generator=draw) * there,
+        "types": kinds[torch.randint(0, 3, (rows, EVENTS), generator=draw)] * there,
+        "ages": (ages * there).float(),
+    }
+
+
+def item_table(width: int = 16) -> ItemTable:
+    """Random unit vectors of the items, of which 1 and 2 share one."""
+    draw = torch.Generator().manual_seed(11)
+    vectors = torch.nn.functional.normalize(torch.randn(ITEMS - 6, width, generator=draw), dim=-1)
+    keys = torch.arange(1, ITEMS - 4)
+    return ItemTable(keys, (keys - 2).clamp(min=0), vectors)
+
+
+def tower(encoder_path: str, kind: Any = "attention", dropout: float = 0.0, **more: Any) -> TowerModel:
+    """An untrained tower over CATEGORIES, FEATURES and the items."""
+    settings: dict[str, Any] = {"dirichlet": 2.0, "sharpening": 1.0, "seed": 1, **more}
+    options = TowerOptions(kind, width=8, layers=2, attention_heads=2, dropout=dropout, events=EVENTS)
+    made = build_tower(encoder_path, options, features=FEATURES, population=POPULATION, **settings)
+    made.look_up(item_table())
+    return made
 
 
 def cells(rows: int, draw: torch.Generator) -> torch.Tensor:
@@ -107,7 +144,12 @@ def cells(rows: int, draw: torch.Generator) -> torch.Tensor:
     return out
 
 
-def predict(net: BehaviourModel, rows: dict[str, torch.Tensor]) -> Any:
+def predict(net: Model, rows: dict[str, torch.Tensor]) -> Any:
     """Outputs without gradients."""
     with torch.no_grad():
         return net(*(rows[name] for name in net.inputs))
+
+
+def forward(net: Model, rows: dict[str, torch.Tensor]) -> Any:
+    """Outputs with gradients, in training mode."""
+    return net.train()(*(rows[name] for name in net.inputs))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from equipoise.stream import Widths
-from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type
+from equipoise.tables.packing import CELL_VALUES, TREND_VALUES, cell_type, event_record
 
 WIDTHS = Widths(tokens=6, categories=5, features=3)
 
@@ -30,6 +30,7 @@ def table(rows: range, widths: Widths = WIDTHS) -> pa.Table:
             "length": pa.array(length, pa.int32()),
             "prior": pa.array([p.tobytes() for p in prior], pa.binary()),
             "cells": pa.array([cells(i, c) for i in rows], pa.binary()),
+            "events": pa.array([events(i) for i in rows], pa.binary()),
             "trends": pa.array([np.full((c, len(TREND_VALUES)), i / 8, dtype="<f4").tobytes() for i in rows], pa.binary()),
             "features": pa.array([x.tobytes() for x in features], pa.binary()),
             "label_counts": pa.array([x.tobytes() for x in counts], pa.binary()),
@@ -44,6 +45,13 @@ def cells(number: int, categories: int) -> bytes:
     out = np.zeros(min(number % 3, categories), dtype=cell_type())
     out["position"] = np.arange(len(out))
     out["values"] = number + np.arange(len(CELL_VALUES))
+    return out.tobytes()
+
+
+def events(number: int) -> bytes:
+    """Row i has i % 4 events with items i, i + 1, …, type 8 and ages 3, 2, …"""
+    out = np.zeros(number % 4, dtype=event_record())
+    out["item"], out["type"], out["age"] = number + np.arange(len(out)), 8, 3 - np.arange(len(out))
     return out.tobytes()
 
 

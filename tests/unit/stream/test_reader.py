@@ -168,8 +168,8 @@ def test_seeds_are_never_zero_and_differ_by_epoch() -> None:
 
 def test_dtypes(tmp_path: Path) -> None:
     batch = read(write(tmp_path, [4]), columns=LEARNER_COLUMNS)[0]
-    whole = {"tokens": torch.int64, "mask": torch.int64, "label_value": torch.int64, "label_spend": torch.float64}
+    whole = dict.fromkeys(("tokens", "mask", "items", "types", "label_value"), torch.int64) | {"label_spend": torch.float64}
     assert {k: v.dtype for k, v in batch.items()} == {
         **whole,
-        **dict.fromkeys(("prior", "cells", "trends", "features", "label_counts"), torch.float32),
+        **dict.fromkeys(("ages", "prior", "cells", "trends", "features", "label_counts"), torch.float32),
     }

@@ -29,6 +29,8 @@ OPTIONS: dict[str, Any] = {
     "category_weight": 1.0,
     "visit_weight": 0.1,
     "value_weight": 1.0,
+    "next_item_weight": 0.1,
+    "behaviour_weight": 0.1,
     "evaluations_per_epoch": 2,
     "patience": 100,
     "checkpoint_every": 1,

@@ -13,7 +13,7 @@ import torch
 from equipoise.models.fit_pairs import PairOptions
 from equipoise.models.statistics import Prior
 from equipoise.stream import Widths
-from equipoise.tables.packing import cell_type
+from equipoise.tables.packing import cell_type, event_record
 from equipoise.training.loop import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import Sample
@@ -24,6 +24,7 @@ from tests.unit.training import made
 from tests.unit.training.packages import DATES
 
 TOKENS = 8
+EVENTS = ("items", "types", "ages")
 WIDTHS = Widths(TOKENS, tiny.CATEGORIES, tiny.FEATURES)
 
 
@@ -44,6 +45,7 @@ def example_files(folder: Path, sizes: list[int], seed: int) -> list[str]:
                 for n in ("prior", "trends", "features", "label_counts")
             },
             "cells": pa.array([packed_cells(x) for x in rows["cells"]], pa.binary()),
+            "events": pa.array([packed_events(*user) for user in zip(*(rows[n] for n in EVENTS), strict=True)], pa.binary()),
             "label_value": pa.array(rows["label_value"].tolist(), pa.int32()),
             "label_spend": pa.array(rows["label_spend"].tolist(), pa.float64()),
         }
@@ -58,6 +60,13 @@ def packed_cells(user: torch.Tensor) -> bytes:
     visited = torch.nonzero(user.sum(dim=-1)).flatten()
     out = np.zeros(len(visited), dtype=cell_type())
     out["position"], out["values"] = visited.numpy(), user[visited].numpy()
+    return out.tobytes()
+
+
+def packed_events(items: torch.Tensor, types: torch.Tensor, ages: torch.Tensor) -> bytes:
+    """Events (e,) of one user as feature.examples has them, without the padding."""
+    out = np.zeros(int((types > 0).sum()), dtype=event_record())
+    out["item"], out["type"], out["age"] = (x[: len(out)].numpy() for x in (items, types, ages))
     return out.tobytes()
 
 
@@ -80,6 +89,8 @@ def recipe(folder: Path, **options: object) -> Recipe:
             into=str(folder / "registry" / "_checkpoints" / "m1"),
             say=print,
         ),
+        tower=None,
+        items="",
         lora_rank=2,
         lora_alpha=4.0,
         lora_dropout=0.1,

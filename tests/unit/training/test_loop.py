@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from equipoise.errors import ModelError
-from equipoise.models.losses import combined, loss_sums
+from equipoise.models.losses import LossWeights, combined, loss_sums
 from equipoise.training.checkpoint import Checkpoints, Weights
 from equipoise.training.loop import step_seed
 from equipoise.training.optimiser import rate_factor
@@ -113,10 +113,13 @@ def test_a_training_that_was_done_is_not_gone_on_with(encoder_path: str, tmp_pat
     assert (again.progress.step, again.progress.history) == (4, whole.progress.history)
 
 
+WEIGHTS = LossWeights(2.0, 0.3, 0.5, 9.0, 9.0)  # the text route reads no sequence: the last two weigh nothing
+
+
 def test_validation_against_a_plain_loop(encoder_path: str) -> None:
     net = made.model(encoder_path).eval()
     with made.validation() as batches:
-        found = validate(net, batches, alone(), category_weight=2.0, visit_weight=0.3, value_weight=0.5)
+        found = validate(net, batches, alone(), WEIGHTS)
     rows = {k: [] for k in made.learnable(1, 1)}  # type: ignore[var-annotated]
     with made.validation() as batches:
         for batch in batches:
@@ -125,7 +128,7 @@ def test_validation_against_a_plain_loop(encoder_path: str) -> None:
     whole = {k: torch.cat(v) for k, v in rows.items()}
     outputs = tiny.predict(net, whole)
     sums = loss_sums(outputs, whole["label_counts"], whole["label_value"])
-    np.testing.assert_allclose(found["loss"], float(combined(sums, 2.0, 0.3, 0.5)), rtol=1e-5)
+    np.testing.assert_allclose(found["loss"], float(combined(sums, WEIGHTS)), rtol=1e-5)
     kept = whole["label_counts"].sum(1) > 0
     p = outputs.category_logits.softmax(1)[kept].double().numpy()
     q = whole["label_counts"][kept].double().numpy()
