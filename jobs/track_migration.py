@@ -12,7 +12,7 @@ from equipoise.job import Context, Job, main
 from equipoise.migration.days import packed, trend_of, visit_days
 from equipoise.migration.table import interest_migration
 from equipoise.migration.trajectory import Evidence
-from equipoise.migration.transitions import category_transitions, check_segments, supported
+from equipoise.migration.transitions import category_transitions, check_segments, flows, supported
 from equipoise.settings import chosen
 
 JOB = Job(
@@ -35,17 +35,21 @@ def run(ctx: Context) -> None:
         as_of=ctx.as_of,
         event_weights=ctx.settings.interests.event_weights,
     ).persist()
+    kept_frames = [visits]
     try:
         users, trend = packed(visits), trend_of(visits, support=s.trend_support)
+        ctx.say(f"{len(trend.odds):,} closed windows, {len(trend.categories):,} categories")
         evidence = Evidence(**chosen(s, Evidence))
         moved = interest_migration(users, trend, evidence, origin=windows.origin, window_days=windows.days)
         ctx.replace("gold.interest_migration", moved, {"as_of": ctx.as_of})
         kept = supported(visits, segments, min_support=s.min_support)
-        flows = category_transitions(users, segments, kept, pseudo_all=s.pseudo_all, pseudo_segment=s.pseudo_segment)
-        flows = flows.withColumn("model_id", F.lit(model).cast("string"))
-        ctx.replace("gold.category_transitions", flows, {"as_of": ctx.as_of})
+        counted = flows(users, segments, kept).persist()
+        kept_frames.append(counted)
+        table = category_transitions(counted, pseudo_all=s.pseudo_all, pseudo_segment=s.pseudo_segment)
+        ctx.replace("gold.category_transitions", table.withColumn("model_id", F.lit(model).cast("string")), {"as_of": ctx.as_of})
     finally:
-        visits.unpersist()
+        for frame in kept_frames:
+            frame.unpersist()
 
 
 if __name__ == "__main__":

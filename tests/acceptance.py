@@ -140,7 +140,9 @@ class Laws:
         twice = moved.filter(
             "size(array_distinct(concat(gained, lost, returning))) <> size(gained) + size(lost) + size(returning)"
         )
-        return [f"{n} {what}" for n, what in ((off, "rows without evidence"), (twice.count(), "rows with a category twice")) if n]
+        turns = moved.filter("change_point").groupBy("user_id").count().filter("count > 1").count()
+        wrong = ((off, "rows without evidence"), (twice.count(), "rows with a category twice"), (turns, "users who change twice"))
+        return [f"{n} {what}" for n, what in wrong if n]
 
     def transitions_sum_to_one(self) -> list[str]:
         rows = self.slice("gold.category_transitions")

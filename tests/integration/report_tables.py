@@ -274,6 +274,7 @@ def _moves(users: list[str], sizes: Sizes, rng: np.random.Generator) -> Records:
                     "noise_mean_bits": noise if told else None,
                     "noise_p95_bits": noise + 0.1 if told else None,
                     "migrated": drift > noise + 0.1 if told else None,
+                    "change_point": w == 2 and user < "8" if w else None,
                     **dict(zip(("gained", "lost", "returning"), lists, strict=True)),
                 }
             )

@@ -17,7 +17,7 @@ from equipoise.errors import ContractError
 from equipoise.job.run import run
 from equipoise.migration.days import packed, trend_of, visit_days
 from equipoise.migration.table import interest_migration
-from equipoise.migration.transitions import category_transitions, check_segments, supported
+from equipoise.migration.transitions import category_transitions, check_segments, flows, supported
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
 from tests.integration.test_job import TOML
@@ -87,6 +87,10 @@ def test_users_at_the_edges(spark: SparkSession) -> None:
         (6, [], ["milk"]),
     ]
 
+    assert [r["window_start"] for r in by_user["turned"] if r["change_point"]] == [turn["window_start"]]
+    assert by_user["turned"][0]["change_point"] is None, "nothing lies before the first window"
+    assert not any(r["change_point"] for r in by_user["steady"])
+
     last = by_user["away"][2]
     assert last["previous_start"] == ORIGIN + timedelta(days=DAYS), "the latest active window, not the one before"
     assert last["days"] == 6 and not last["returning"], "windows without any visit are no absence"
@@ -99,7 +103,7 @@ def test_no_closed_window_gives_no_rows(spark: SparkSession) -> None:
     visits = visits_of(spark, people(), as_of=ORIGIN + timedelta(days=DAYS - 1))
     assert moved(visits) == []
     kept = supported(visits, segments(spark, ["steady"]), min_support=1)
-    assert category_transitions(packed(visits), segments(spark, []), kept, pseudo_all=1.0, pseudo_segment=1.0).count() == 0
+    assert category_transitions(flows(packed(visits), segments(spark, []), kept), pseudo_all=1.0, pseudo_segment=1.0).count() == 0
 
 
 def test_rows_are_the_same_however_partitioned_and_whoever_else_is_there(spark: SparkSession) -> None:
@@ -135,7 +139,7 @@ def test_transitions_by_hand(spark: SparkSession) -> None:
     who = segments(spark, ["a", "b", "c"], ("buy", "O"))
     kept = supported(visits, who, min_support=1)
     assert kept.categories == {"all": {"milk", "wine"}, "buy": {"milk"}, "O": {"wine"}}
-    table = category_transitions(packed(visits), who, kept, pseudo_all=2.0, pseudo_segment=1.0)
+    table = category_transitions(flows(packed(visits), who, kept), pseudo_all=2.0, pseudo_segment=1.0)
     got = {(r["segment"], r["from_category"], r["to_category"]): r for r in table.collect()}
     milk, wine = 0.25, 0.75  # of the two next windows
     assert got["all", "milk", "milk"]["probability"] == pytest.approx((0.5 + 2 * milk) / 3)
@@ -155,7 +159,7 @@ def test_what_is_rare_is_folded_and_every_row_sums_to_one(spark: SparkSession) -
     visits = visits_of(spark, [(u, *line) for u, lines in people.items() for line in lines])
     who = segments(spark, sorted(people), ("O", "buy", "buy"))
     kept = supported(visits, who, min_support=25)
-    table = category_transitions(packed(visits), who, kept, pseudo_all=5.0, pseudo_segment=5.0).toPandas()
+    table = category_transitions(flows(packed(visits), who, kept), pseudo_all=5.0, pseudo_segment=5.0).toPandas()
     sums = table.groupby(["segment", "from_category"])[["probability", "population_share"]].sum()
     assert np.allclose(sums, 1.0) and set(table["segment"]) == {"all", "O", "buy"}
     listed = table.groupby("segment")["from_category"].agg(set)

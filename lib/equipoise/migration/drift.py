@@ -60,10 +60,40 @@ def permutation_noise(days: Floats, first: int, permutations: int, rng: np.rando
     left = rng.random((permutations, len(days))).argsort(axis=1) < first  # (b, n), `first` true per row
     one = left.astype(np.float64) @ days  # (b, c)
     drifts = np.sort(js_bits(one, np.maximum(whole - one, 0.0)))
-    return Noise(float(drifts.mean()), float(drifts[ceil(BAND * (permutations + 1)) - 1]))
+    return Noise(float(drifts.mean()), float(drifts[_place(permutations)]))
+
+
+def change_point(days: Floats, cuts: NDArray[np.int64], permutations: int, rng: np.random.Generator) -> int | None:
+    """Which of the cuts parts the days into before and after most clearly, as a place in `cuts`; None within chance.
+
+    Each cut's drift is put on one scale by its mean and standard deviation over random orders of the days; the largest of them
+    is held against the largest that each random order shows, which pays for the choice among cuts (Westfall & Young,
+    Resampling-based multiple testing, 1993). Without a change a cut is named for at most 5 % of users.
+
+    Args:
+        days: (n, c) weight per day and category, oldest first.
+        cuts: (k,) days before each cut, 1 to n - 1, rising.
+    """
+    ranks = rng.random((permutations, len(days))).argsort(axis=1)
+    orders = np.concatenate([np.arange(len(days))[None, :], ranks])  # (b + 1, n), the true one first
+    before = (orders[:, None, :] < cuts[None, :, None]).astype(np.float64) @ days  # (b + 1, k, c)
+    drifts = js_bits(before, np.maximum(days.sum(axis=0) - before, 0.0))
+    spread = drifts.std(axis=0)
+    scaled = np.where(spread > TIE_BITS, (drifts - drifts.mean(axis=0)) / np.maximum(spread, TIE_BITS), 0.0)  # (b + 1, k)
+    largest = scaled.max(axis=1)
+    band = np.sort(largest[1:])[_place(permutations)]
+    return int(scaled[0].argmax()) if largest[0] > band + TIE_BITS else None
+
+
+def _place(permutations: int) -> int:
+    """Place of the percentile among so many sorted values, from 0."""
+    return ceil(BAND * (permutations + 1)) - 1
 
 
 def generator(seed: int, user: str, window: int) -> np.random.Generator:
-    """Random numbers of one user and window: the same wherever and beside whomever they are drawn."""
+    """Random numbers of one user and window: the same wherever and beside whomever they are drawn.
+
+    Window 0, which has no earlier one to be compared with, stands for the whole history.
+    """
     digest = hashlib.blake2b(user.encode(), digest_size=16).digest()
     return np.random.default_rng([seed, window, int.from_bytes(digest, "little")])

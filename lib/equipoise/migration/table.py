@@ -32,6 +32,7 @@ def interest_migration(packed: DataFrame, trend: Trend, evidence: Evidence, *, o
         "noise_mean_bits",
         "noise_p95_bits",
         "migrated",
+        "change_point",
         "gained",
         "lost",
         "returning",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from equipoise.migration.changes import changes
 from equipoise.migration.days import Trend
-from equipoise.migration.drift import TIE_BITS, generator, js_bits, permutation_noise
+from equipoise.migration.drift import TIE_BITS, change_point, generator, js_bits, permutation_noise
 from equipoise.tables.vocabulary import UNKNOWN
 
 MOVED = pa.schema(
@@ -26,6 +26,7 @@ MOVED = pa.schema(
         ("noise_mean_bits", pa.float64()),
         ("noise_p95_bits", pa.float64()),
         ("migrated", pa.bool_()),
+        ("change_point", pa.bool_()),
         ("gained", pa.list_(pa.string())),
         ("lost", pa.list_(pa.string())),
         ("returning", pa.list_(pa.string())),
@@ -33,7 +34,8 @@ MOVED = pa.schema(
 )
 MOVED_DDL = (
     "user_id STRING, window INT, days INT, previous_window INT, previous_days INT, drift_js_bits DOUBLE, noise_mean_bits DOUBLE, "
-    "noise_p95_bits DOUBLE, migrated BOOLEAN, gained ARRAY<STRING>, lost ARRAY<STRING>, returning ARRAY<STRING>"
+    "noise_p95_bits DOUBLE, migrated BOOLEAN, change_point BOOLEAN, gained ARRAY<STRING>, lost ARRAY<STRING>, "
+    "returning ARRAY<STRING>"
 )
 
 Batches = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -110,6 +112,8 @@ def trajectory(user: str, visits: Visits, evidence: Evidence, trend: Trend) -> l
             pair = visits.weight[(number == i - 1) | (number == i)]
             rows[int(w)] |= _drift(pair, int(days[i - 1]), int(days[i]), evidence, user, int(w))
     if len(windows) > 1:
+        for w, is_one in _change_points(user, visits.weight, windows, days, evidence):
+            rows[w]["change_point"] = is_one
         hits = np.zeros((len(windows), len(visits.categories)), dtype=np.int64)
         np.add.at(hits, number, visits.weight > 0)
         how = {"level": evidence.level, "min_hits": evidence.min_hits, "absent_windows": evidence.absent_windows}
@@ -118,6 +122,17 @@ def trajectory(user: str, visits: Visits, evidence: Evidence, trend: Trend) -> l
             for i, c in zip(*np.nonzero(listed), strict=True):
                 rows[int(windows[i])][kind].append(visits.categories[c])
     return [rows[w] for w in sorted(rows)]
+
+
+def _change_points(
+    user: str, weight: NDArray[np.float64], windows: NDArray[np.int64], days: NDArray[np.int64], evidence: Evidence
+) -> Iterator[tuple[int, bool]]:
+    """Window and whether the user's taste changed with it, for windows with enough days before them and from them on."""
+    before = days.cumsum()[:-1]
+    enough = np.flatnonzero((before >= evidence.min_days) & (len(weight) - before >= evidence.min_days))
+    if len(enough):
+        found = change_point(weight, before[enough], evidence.permutations, generator(evidence.seed, user, 0))
+        yield from ((int(windows[i + 1]), k == found) for k, i in enumerate(enough))
 
 
 def _unmoved(user: str, window: int) -> dict[str, Any]:

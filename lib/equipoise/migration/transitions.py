@@ -55,9 +55,20 @@ def supported(visits: DataFrame, segments: DataFrame, *, min_support: int) -> Su
     return Supported(found)
 
 
-def category_transitions(
-    packed: DataFrame, segments: DataFrame, kept: Supported, *, pseudo_all: float, pseudo_segment: float
-) -> DataFrame:
+def flows(packed: DataFrame, segments: DataFrame, kept: Supported) -> DataFrame:
+    """One row per segment × from × to that somebody took: mass DOUBLE and users BIGINT, see `flow_counter`.
+
+    Args:
+        packed: the frame of `days.packed`.
+        segments: user_id, segment, one row per user.
+        kept: what `supported` gives for the same visits.
+    """
+    joined = packed.join(segments.select("user_id", "segment"), "user_id", "left")
+    parts: DataFrame = joined.mapInArrow(flow_counter(kept), FLOWS_DDL)
+    return parts.groupBy(*ROW, "to_category").agg(F.sum("mass").alias("mass"), F.sum("users").alias("users"))
+
+
+def category_transitions(flows: DataFrame, *, pseudo_all: float, pseudo_segment: float) -> DataFrame:
     """One row per segment × from × to that somebody took, and a REST per from: gold.category_transitions without its stamps.
 
     With n(f, t) the mass of `flow_counter` and n(f) its sum over t, π(t) the share of t in all next windows:
@@ -67,14 +78,9 @@ def category_transitions(
     categories where nobody of the row went stands in the row's REST, so that every row sums to 1.
 
     Args:
-        packed: the frame of `days.packed`.
-        segments: user_id, segment, one row per user.
-        kept: what `supported` gives for the same visits.
+        flows: the frame of `flows`; read several times, so the caller keeps it.
         pseudo_all, pseudo_segment: pseudo-counts, in windows of one user's whole interest.
     """
-    joined = packed.join(segments.select("user_id", "segment"), "user_id", "left")
-    parts: DataFrame = joined.mapInArrow(flow_counter(kept), FLOWS_DDL)
-    flows = parts.groupBy(*ROW, "to_category").agg(F.sum("mass").alias("mass"), F.sum("users").alias("users"))
     flows = flows.withColumn("from_mass", F.sum("mass").over(Window.partitionBy(*ROW)))
     everybody = flows.filter(F.col("segment") == ALL)
     whole = everybody.agg(F.sum("mass").alias("whole"))

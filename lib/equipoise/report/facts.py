@@ -30,6 +30,7 @@ class Facts:
     evidence: pd.DataFrame
     windows: pd.DataFrame
     window_moves: pd.DataFrame
+    turned: pd.DataFrame
     excess: pd.DataFrame
     changed: pd.DataFrame
     flows: pd.DataFrame
@@ -77,6 +78,7 @@ def gather(read: Read, as_of: date) -> Facts:
             evidence=aggregates.evidence_bins(interests).toPandas(),
             windows=aggregates.window_shares(shares, as_of).toPandas(),
             window_moves=moves.window_moves(moved).toPandas(),
+            turned=moves.turned_users(moved).toPandas(),
             excess=moves.excess_bins(moved).toPandas(),
             changed=moves.changed_categories(moved).toPandas(),
             flows=moves.largest_flows(transitions).toPandas(),

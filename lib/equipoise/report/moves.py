@@ -18,7 +18,7 @@ LARGEST, LEADS = 10, 15
 
 
 def window_moves(moved: DataFrame) -> DataFrame:
-    """One row per window: users, told (with a band), migrated, mean drift, noise and band of those told."""
+    """One row per window: users, told (with a band), migrated, change_point (users), mean drift, noise and band of those told."""
     told = F.col("migrated").isNotNull()
     means = [F.avg(F.when(told, F.col(c))).alias(c) for c in ("drift_js_bits", "noise_mean_bits", "noise_p95_bits")]
     return (
@@ -26,7 +26,7 @@ def window_moves(moved: DataFrame) -> DataFrame:
         .agg(
             F.count("*").alias("users"),
             F.sum(told.cast("long")).alias("told"),
-            F.sum(F.coalesce("migrated", F.lit(False)).cast("long")).alias("migrated"),
+            *[F.sum(F.coalesce(c, F.lit(False)).cast("long")).alias(c) for c in ("migrated", "change_point")],
             *means,
         )
         .orderBy("window_end")
@@ -37,6 +37,12 @@ def excess_bins(moved: DataFrame) -> DataFrame:
     """One row per bin of drift less band: bin (i = up to edge i, inclusive), rows."""
     told = moved.filter(F.col("migrated").isNotNull()).withColumn("excess", F.col("drift_js_bits") - F.col("noise_p95_bits"))
     return told.groupBy(bin_of("excess", EXCESS_EDGES).alias("bin")).agg(F.count("*").alias("rows")).orderBy("bin")
+
+
+def turned_users(moved: DataFrame) -> DataFrame:
+    """One row: users, told (some window could be a change point), turned (one is)."""
+    per_user = moved.groupBy("user_id").agg(F.max(F.col("change_point").cast("int")).alias("turned"))
+    return per_user.agg(F.count("*").alias("users"), F.count("turned").alias("told"), F.sum("turned").alias("turned"))
 
 
 def changed_categories(moved: DataFrame) -> DataFrame:

@@ -254,10 +254,10 @@ class Migration(Section):
         20, description="Users behind a category of the transitions; rarer ones are folded into '(rest)'."
     )
     pseudo_all: Positive = Field(
-        5.0, description="Weight of the population's shares in a row of transitions, in windows of one user's whole interest."
+        50.0, description="Weight of the population's shares in a row of transitions, in windows of one user's whole interest."
     )
     pseudo_segment: Positive = Field(
-        5.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
+        50.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
     )
 
 

@@ -128,6 +128,12 @@ INTEREST_MIGRATION = Table(
         ),
         Column("migrated", "BOOLEAN", "True when drift is above the band.", "too few visit days to say, as for the band"),
         Column(
+            "change_point",
+            "BOOLEAN",
+            "True in the window with which the user's taste most clearly changed: of all ways to part the visit days into those before a window and those from it on, this one differs most, and more than random orders of the days do in 95 of 100 cases. At most one per user and as_of; slow changes too.",
+            "fewer than migration.min_days visit days before the window, or from it on",
+        ),
+        Column(
             "gained",
             "ARRAY<STRING>",
             "Categories on more visit days than the user's earlier windows and the population's trend explain (exact test, false discovery rate migration.level per user and window), on at least migration.min_hits of them. Sorted; empty when none.",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import roc_auc_score
 
-from equipoise.migration.drift import generator, js_bits, permutation_noise
+from equipoise.migration.drift import change_point, generator, js_bits, permutation_noise
 from equipoise.migration.trajectory import trajectory
 from tests.unit.migration.made import EVIDENCE, baskets, every_split, flat_trend, slow_js, visits_of
 
@@ -63,6 +63,54 @@ def test_random_numbers_belong_to_user_and_window() -> None:
 
     assert draw(1, "a", 3) == draw(1, "a", 3)
     assert len({draw(1, "a", 3), draw(2, "a", 3), draw(1, "b", 3), draw(1, "a", 4)}) == 4
+
+
+def slow_change_point(days: np.ndarray, cuts: list[int], permutations: int, rng: np.random.Generator) -> int | None:
+    """One order and one cut at a time."""
+    orders = [list(range(len(days))), *rng.random((permutations, len(days))).argsort(axis=1).tolist()]
+    drifts = [
+        [
+            slow_js(*(days[[r in side for r in order]].sum(axis=0) for side in (range(cut), range(cut, len(days)))))  # type: ignore[arg-type]
+            for cut in cuts
+        ]
+        for order in orders
+    ]
+    table = np.array(drifts)
+    scaled = (table - table.mean(axis=0)) / table.std(axis=0)
+    others = sorted(scaled[1:].max(axis=1))
+    return int(scaled[0].argmax()) if scaled[0].max() > others[int(np.ceil(0.95 * (permutations + 1))) - 1] else None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_change_point_is_that_of_plain_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    days = rng.poisson(0.8, (24, 5)) + 0.1
+    if seed % 2:
+        days[:14] *= [5, 5, 1, 0.2, 0.2]
+        days[14:] *= [0.2, 0.2, 1, 5, 5]
+    cuts = [5, 9, 14, 18]
+    got = change_point(days, np.array(cuts), 99, np.random.default_rng(seed))
+    assert got == slow_change_point(days, cuts, 99, np.random.default_rng(seed))
+    assert got == 2 or seed % 2 == 0
+
+
+def test_a_change_point_is_named_where_it_was_planted_and_else_hardly(capsys: pytest.CaptureFixture[str]) -> None:
+    """600 users over 8 windows, 4 visit days in each; one in three changes taste with window 5."""
+    rng = np.random.default_rng(21)
+    trend = flat_trend([f"c{i:02d}" for i in range(CATEGORIES)])
+    named: dict[bool, list[int | None]] = {True: [], False: []}
+    for number in range(600):
+        both = rng.dirichlet(np.full(CATEGORIES, 0.5), 2) + 1e-3
+        taste, other = both / both.sum(axis=1, keepdims=True)
+        tastes = [taste] * 5 + [other if number % 3 == 0 else taste] * 3
+        rows = trajectory(f"u{number}", visits_of(baskets(rng, tastes=tastes, visits_per_window=4.0)), EVIDENCE, trend)
+        named[number % 3 == 0].append(next((r["window"] for r in rows if r["change_point"]), None))
+    found, alarms = (float(np.mean([w is not None for w in named[k]])) for k in (True, False))
+    near = float(np.mean([w in (4, 5, 6) for w in named[True] if w is not None]))
+    with capsys.disabled():
+        print(f"\nplanted changes: found {found:.3f}, of these {near:.3f} within a window; false alarms {alarms:.3f}")  # noqa: T201
+    assert found >= 0.7 and near >= 0.9
+    assert alarms <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def multinomial_p95(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:

@@ -12,7 +12,7 @@ from equipoise.report.facts import SEGMENTATIONS, Facts
 from equipoise.tables import CATALOGUE
 
 SIZES = ("name", "users", "p_o", "p_interest", "p_buy", "mean_spend", "total_spend")
-WINDOW_MOVES = ("window_end", "users", "told", "migrated", "drift_js_bits", "noise_mean_bits", "noise_p95_bits")
+WINDOW_MOVES = ("window_end", "users", "told", "migrated", "change_point", "drift_js_bits", "noise_mean_bits", "noise_p95_bits")
 FLOWS = ("from_category", "to_category", "probability", "population_share", "users")
 LIST_COUNTS = ("rows", "items", "categories", "explored", "users", "categories_per_list", "largest_share")
 
@@ -45,6 +45,7 @@ def nothing(**known: Any) -> Facts:
         evidence=frame(("bin", "users")),
         windows=frame(("window_end", "category", "share", "users")),
         window_moves=frame(WINDOW_MOVES),
+        turned=frame(("users", "told", "turned"), (0, 0, None)),
         excess=frame(("bin", "rows")),
         changed=frame(("category", "gained", "lost", "returning")),
         flows=frame(FLOWS),

@@ -127,7 +127,11 @@ def test_migration_ranks_by_span_and_compares_with_the_mean() -> None:
 def test_drift_is_told_beside_its_noise() -> None:
     ends = [date(2017, 9, 11), date(2017, 10, 9), DAY]
     windows = frame(("window_end", "category", "share", "users"), *[(e, "A", 1.0, 10.0) for e in ends])
-    moves = [(ends[0], 90, 3, 3, 0.9, 0.1, 0.2), (ends[1], 100, 60, 6, 0.5, 0.4, 0.6), (ends[2], 100, 40, 6, 0.6, 0.4, 0.6)]
+    moves = [
+        (ends[0], 90, 3, 3, 0, 0.9, 0.1, 0.2),
+        (ends[1], 100, 60, 6, 9, 0.5, 0.4, 0.6),
+        (ends[2], 100, 40, 6, 3, 0.6, 0.4, 0.6),
+    ]
     flows = [
         ("MILK", "MILK", 0.3, 0.1, 50),
         ("MILK", "TEA", 0.1, 0.1, 20),
@@ -136,6 +140,7 @@ def test_drift_is_told_beside_its_noise() -> None:
     ]
     known = {
         "window_moves": frame(WINDOW_MOVES, *moves),
+        "turned": frame(("users", "told", "turned"), (100, 80, 12.0)),
         "excess": frame(("bin", "rows"), (2, 80), (3, 8), (5, 12)),
         "changed": frame(("category", "gained", "lost", "returning"), ("MILK", 3, 1, 0), ("TEA", 0, 1, 1)),
         "flows": frame(FLOWS, *flows),
@@ -147,6 +152,7 @@ def test_drift_is_told_beside_its_noise() -> None:
         "newest window",
         "Mean drift is 0.5400 bits; the same visit days dealt out at random show 0.4000",
         "88.0 % of user-windows stay inside their band",
+        "Over the whole history, the taste of 15.0 % of 80 users changed at some window; 5 % would seem to by chance",
         "With evidence, categories were gained 3 times, lost 2 times and returned to 1 time; Milk changes hands most",
         "Milk holds its users best: 3.0 times its usual share; the strongest way from one category to another leads from Tea to "
         "Milk",

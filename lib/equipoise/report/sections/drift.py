@@ -26,14 +26,14 @@ def blocks(facts: Facts) -> list[Block]:
     heading = Heading(
         "drift",
         "Users",
-        "Drift is the Jensen-Shannon divergence between a user's category shares in one window and the window before. A few "
-        "baskets never look alike, so part of it is there without any change of taste: the noise band is what the same visit "
-        "days show when they are dealt out at random. A user has migrated when drift is above 95 % of these.",
+        "Drift is the Jensen-Shannon divergence between a user's category shares in one window and in the last one before with "
+        "a visit. A few baskets never look alike, so part of it is there without any change of taste: the noise band is what "
+        "the same visit days show when they are dealt out at random. A user has migrated when drift is above 95 % of these.",
     )
     told = facts.window_moves[facts.window_moves["told"] >= LEAST_TOLD]
     if told.empty:
         return [heading, Note("No window has enough users with enough visit days to tell drift from noise.")]
-    return [heading, _above(told), _sizes(told), *_excess(facts), *_changed(facts), *_flows(facts)]
+    return [heading, _above(told), _sizes(told), *_excess(facts), *_turned(facts, told), *_changed(facts), *_flows(facts)]
 
 
 def _above(told: pd.DataFrame) -> Figure:
@@ -81,6 +81,23 @@ def _excess(facts: Facts) -> list[Block]:
     within = [r if i <= EXCESS_EDGES.index(0.0) else 0.0 for i, r in enumerate(rows)]
     parts = [Series("inside", within, GREY), Series("above", [a - b for a, b in zip(rows, within, strict=True)], ORANGE)]
     return [Figure(finding, columns(labels, parts, "drift less band, bits", "user-windows", "User-windows by drift less band"))]
+
+
+def _turned(facts: Facts, told: pd.DataFrame) -> list[Block]:
+    users, turned = (float(facts.turned.iloc[0][c] or 0) for c in ("told", "turned"))
+    if not users:
+        return []
+    finding = (
+        f"Over the whole history, the taste of {percent(turned / users)} of {plural(users, 'user')} changed at some window; "
+        f"{percent(BY_CHANCE, 0)} would seem to by chance"
+    )
+    parts = [Series("users", [float(v) for v in told["change_point"]], GREEN)]
+    svg = columns(_ends(told), parts, "end of the window with which it changed", "users", "Users by the window of their change")
+    note = (
+        "All visit days before a window against all from it on: many more days than two windows have, so slow changes show too. "
+        "A season that moves everybody counts here as well."
+    )
+    return [Figure(finding, svg, note)]
 
 
 def _changed(facts: Facts) -> list[Block]:
