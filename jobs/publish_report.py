@@ -29,7 +29,8 @@ JOB = Job(
     name="publish_report",
     reads=(
         *("silver.events", "silver.items", "feature.category_shares", "feature.user_profile"),
-        *("gold.user_interests", "gold.user_segments", "gold.user_item_values", "gold.recommendations", "gold.evaluation"),
+        *("gold.user_interests", "gold.user_segments", "gold.interest_migration", "gold.category_transitions"),
+        *("gold.user_item_values", "gold.recommendations", "gold.evaluation"),
     ),
     writes=("ops.published",),
     sections=("source", "report"),

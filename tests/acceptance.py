@@ -115,6 +115,43 @@ class Laws:
         sums = values.filter(impossible).count()
         return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums, "values that cannot be")) if n]
 
+    def migration_has_every_closed_window(self) -> list[str]:
+        """One row per user and closed window since the origin with weight; nothing of a window that is still open."""
+        moved = self.slice("gold.interest_migration")
+        shares = self.store.read("feature.category_shares").filter(F.col("closed") & (F.col("window_end") <= F.lit(self.as_of)))
+        since = moved.agg(F.min("window_start").alias("first"))
+        expected = shares.select("user_id", "window_end").distinct().crossJoin(since).filter(F.col("window_end") > F.col("first"))
+        key = ["user_id", "window_end"]
+        lost = expected.join(moved, key, "left_anti").count()
+        extra = moved.join(expected, key, "left_anti").count()
+        open_ = moved.filter(F.col("window_end") > F.lit(self.as_of)).count()
+        return [
+            f"{n} {what}" for n, what in ((lost, "windows lost"), (extra, "windows of nothing"), (open_, "open windows")) if n
+        ]
+
+    def migration_has_its_evidence(self) -> list[str]:
+        """migrated = drift above its band, known only where a band is; a category is gained, lost or returning, never two."""
+        moved = self.slice("gold.interest_migration")
+        off = moved.filter(
+            "NOT (migrated <=> (drift_js_bits > noise_p95_bits + 1e-9)) OR (noise_p95_bits IS NULL) <> (noise_mean_bits IS NULL) "
+            "OR (drift_js_bits IS NULL) <> (previous_start IS NULL) OR previous_start >= window_start OR drift_js_bits NOT "
+            "BETWEEN 0 AND 1"
+        ).count()
+        twice = moved.filter(
+            "size(array_distinct(concat(gained, lost, returning))) <> size(gained) + size(lost) + size(returning)"
+        )
+        turns = moved.filter("change_point").groupBy("user_id").count().filter("count > 1").count()
+        wrong = ((off, "rows without evidence"), (twice.count(), "rows with a category twice"), (turns, "users who change twice"))
+        return [f"{n} {what}" for n, what in wrong if n]
+
+    def transitions_sum_to_one(self) -> list[str]:
+        rows = self.slice("gold.category_transitions")
+        sums = rows.groupBy("segment", "from_category").agg(F.sum("probability").alias("s"), F.sum("population_share").alias("p"))
+        off = sums.filter("abs(s - 1) > 1e-6 OR abs(p - 1) > 1e-6")
+        least = rows.filter("probability < 0 OR (users < 1 AND to_category <> '(rest)')").count()
+        named = [f"{off.count()} rows of transitions that do not sum to 1, such as {off.first()}"] if off.count() else []
+        return [*named, f"{least} transitions that nobody took"] if least else named
+
     def rows_are_conserved(self) -> list[str]:
         """rows in = silver.events + ops.quarantine, per input, from the newest ingest's own counts."""
         metrics = self.store.read("ops.quality_metrics").filter("metric IN ('rows_in', 'rows_good', 'rows_quarantined')")
@@ -133,6 +170,9 @@ class Laws:
             self.explored_categories_are_unseen,
             self.reasons_join,
             self.relevance_is_the_value,
+            self.migration_has_every_closed_window,
+            self.migration_has_its_evidence,
+            self.transitions_sum_to_one,
             self.rows_are_conserved,
         )
         results = {law.__name__: law() for law in laws}

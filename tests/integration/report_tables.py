@@ -68,6 +68,8 @@ def write_night(
         "feature.user_profile": _profiles(users, rng),
         "gold.user_interests": _interests(users, tastes, rng),
         "gold.user_segments": _segments(users, rng),
+        "gold.interest_migration": _moves(users, sizes, rng),
+        "gold.category_transitions": _flows(tastes, rng),
         "gold.user_item_values": _values(users, sizes),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
@@ -75,7 +77,8 @@ def write_night(
     slice_of = {"as_of": AS_OF, "source": "invented"}
     for name, records in frames.items():
         table = CATALOGUE[name]
-        stamps = {**slice_of, "run_id": f"run-{name}", "model_id": model, "synthetic": False}
+        of_model = None if name == "gold.interest_migration" else model
+        stamps = {**slice_of, "run_id": f"run-{name}", "model_id": of_model, "synthetic": False}
         rows = [tuple((stamps | record)[c] for c in table.column_names) for record in records]
         frame = spark.createDataFrame(rows, table.struct_type())
         store.replace(frame, name, {k: slice_of[k] for k in table.slice_by}, fingerprint=f"{name}{seed}{model}", job="test")
@@ -90,6 +93,7 @@ def write_ops(store: Store, spark: Any) -> None:
         "finetune_encoder": 128,
         "score_users": 47,
         "segment_users": 12,
+        "track_migration": 14,
         "recommend_items": 33,
     }
     at = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
@@ -248,6 +252,53 @@ def _segments(users: list[str], rng: np.random.Generator) -> Records:
         }
         for i, user in enumerate(users)
     ]
+
+
+def _moves(users: list[str], sizes: Sizes, rng: np.random.Generator) -> Records:
+    rows: Records = []
+    for user in users:
+        for w in range(sizes.windows):
+            end = AS_OF - timedelta(days=28 * (sizes.windows - 1 - w))
+            told = w > 0 and rng.random() < 0.9
+            drift, noise = float(rng.beta(5, 5)), float(rng.beta(20, 20))
+            lists = [[CATEGORIES[i]] if rng.random() < 0.1 else [] for i in rng.choice(len(CATEGORIES), 3, replace=False)]
+            rows.append(
+                {
+                    "user_id": user,
+                    "window_start": end - timedelta(days=28),
+                    "window_end": end,
+                    "days": 7,
+                    "previous_start": end - timedelta(days=56) if w else None,
+                    "previous_days": 7 if w else None,
+                    "drift_js_bits": drift if w else None,
+                    "noise_mean_bits": noise if told else None,
+                    "noise_p95_bits": noise + 0.1 if told else None,
+                    "migrated": drift > noise + 0.1 if told else None,
+                    "change_point": w == 2 and user < "8" if w else None,
+                    **dict(zip(("gained", "lost", "returning"), lists, strict=True)),
+                }
+            )
+    return rows
+
+
+def _flows(tastes: np.ndarray, rng: np.random.Generator) -> Records:
+    share = tastes.mean(axis=0)
+    rows: Records = []
+    for segment in ("all", *SEGMENTS):
+        for i, name in enumerate(CATEGORIES):
+            p = 0.3 * np.eye(len(CATEGORIES))[i] + 0.7 * rng.dirichlet(100 * share)
+            rows += [
+                {
+                    "segment": segment,
+                    "from_category": name,
+                    "to_category": CATEGORIES[j],
+                    "probability": float(p[j]),
+                    "population_share": float(share[j]),
+                    "users": int(rng.integers(1, 30)),
+                }
+                for j in range(len(CATEGORIES))
+            ]
+    return rows
 
 
 def _values(users: list[str], sizes: Sizes) -> Records:

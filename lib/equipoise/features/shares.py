@@ -31,7 +31,7 @@ def category_shares(
     number = F.floor(F.datediff("event_date", F.lit(origin)) / F.lit(window_days)).cast("int")
     full_end = F.date_add(F.lit(origin), (number + 1) * F.lit(window_days))
     end = F.least(full_end, F.lit(as_of))
-    per_event = _weight_of_type(event_weights)
+    per_event = weight_of_type(event_weights)
     counted = (
         daily.filter((F.col("event_date") < F.lit(as_of)) & (F.col("category") != NO_CATEGORY) & (per_event > 0))
         .withColumn("window_end", end)
@@ -93,7 +93,7 @@ def _sum_at(cut: date, half_life_days: float, within_days: int | None) -> Column
     return F.sum(F.when(counts, F.col("weight") * half_lives(F.greatest(age, F.lit(0)), half_life_days)))
 
 
-def _weight_of_type(event_weights: Mapping[str, float]) -> Column:
+def weight_of_type(event_weights: Mapping[str, float]) -> Column:
     weight = F.lit(0.0)
     for event_type, value in sorted(event_weights.items()):
         weight = F.when(F.col("event_type") == event_type, F.lit(float(value))).otherwise(weight)

@@ -1,4 +1,4 @@
-"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not nine times."""
+"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not ten times."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ ORDER = (
     "finetune_encoder",
     "score_users",
     "segment_users",
+    "track_migration",
     "value_items",
     "recommend_items",
     "evaluate_models",

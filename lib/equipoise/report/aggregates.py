@@ -48,7 +48,7 @@ def category_means(interests: DataFrame) -> DataFrame:
 def evidence_bins(interests: DataFrame) -> DataFrame:
     """One row per bin of a user's evidence (decayed weight over all categories): bin (0 = none, i = up to edge i), users."""
     per_user = interests.groupBy("user_id").agg(F.sum("evidence").alias("evidence"))
-    binned = F.when(F.col("evidence") <= 0, F.lit(0)).otherwise(1 + _bin("evidence", EVIDENCE_EDGES))
+    binned = F.when(F.col("evidence") <= 0, F.lit(0)).otherwise(1 + bin_of("evidence", EVIDENCE_EDGES))
     return per_user.groupBy(binned.alias("bin")).agg(F.count("*").alias("users")).orderBy("bin")
 
 
@@ -122,11 +122,11 @@ def reasons(recommendations: DataFrame) -> DataFrame:
 def propensity_bins(recommendations: DataFrame) -> DataFrame:
     """One row per bin of the propensity of explore rows: bin (i = up to edge i, inclusive), rows."""
     explored = recommendations.filter(F.col("slot") == "explore")
-    edged = explored.groupBy(_bin("propensity", PROPENSITY_EDGES).alias("bin"))
+    edged = explored.groupBy(bin_of("propensity", PROPENSITY_EDGES).alias("bin"))
     return edged.agg(F.count("*").alias("rows")).orderBy("bin")
 
 
-def _bin(column: str, edges: tuple[float, ...]) -> Column:
+def bin_of(column: str, edges: tuple[float, ...]) -> Column:
     """Number of edges below the value: 0 for a value up to the first edge."""
     found = F.lit(0)
     for edge in edges:

@@ -169,6 +169,36 @@ def _spread(wanted: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
+def lines(
+    columns: Sequence[str],
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    label: str,
+    *,
+    is_share: bool = False,
+    level: tuple[str, float] | None = None,
+) -> Markup:
+    """Lines over time, a mark at each value; NaN leaves a gap. `level`: a dashed line that says what would be expected."""
+    with canvas(2.7) as (drawing, (axes,)):
+        for one in series:
+            axes.plot(range(len(columns)), one.values, color=one.colour, marker=one.marker, markersize=4.5, label=one.name)
+        if level is not None:
+            axes.axhline(level[1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), label=level[0])
+        axes.set_ylim(bottom=0)
+        axes.margins(y=0.12)
+        axes.set_xticks(range(len(columns)), columns, fontsize=7.6)
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %" if is_share else tick(v)))
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        if len(series) + (level is not None) > 1:
+            legend(axes, len(series) + (level is not None))
+        return to_svg(drawing, label, label)
+
+
 def columns(
     labels: Sequence[str], parts: Sequence[Series], x_label: str, y_label: str, label: str, height: float = 2.6
 ) -> Markup:

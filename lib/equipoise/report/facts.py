@@ -10,7 +10,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from equipoise.report import aggregates, people
+from equipoise.report import aggregates, moves, people
 
 Read = Callable[[str], DataFrame]
 """A table by its name; gold tables whole, all dates."""
@@ -18,7 +18,7 @@ Read = Callable[[str], DataFrame]
 
 @dataclass(frozen=True)
 class Facts:
-    """What was counted; see `aggregates` and `people` for the columns of each frame. Frames are empty where a table is."""
+    """What was counted; see `aggregates`, `moves` and `people` for the columns of each frame. Empty where a table is."""
 
     as_of: date
     events: pd.DataFrame
@@ -29,6 +29,12 @@ class Facts:
     categories: pd.DataFrame
     evidence: pd.DataFrame
     windows: pd.DataFrame
+    window_moves: pd.DataFrame
+    turned: pd.DataFrame
+    excess: pd.DataFrame
+    changed: pd.DataFrame
+    flows: pd.DataFrame
+    leads: pd.DataFrame
     segments: dict[str, pd.DataFrame]
     crossed: dict[str, pd.DataFrame]
     list_categories: pd.DataFrame
@@ -56,6 +62,7 @@ def gather(read: Read, as_of: date) -> Facts:
 
     interests, lists = gold("gold.user_interests").persist(), gold("gold.recommendations").persist()
     segments, shares = gold("gold.user_segments").persist(), read("feature.category_shares").persist()
+    moved, transitions = gold("gold.interest_migration").persist(), gold("gold.category_transitions").persist()
     events = read("silver.events")
     try:
         chosen = people.chosen(interests, lists, people.movement(shares, as_of))
@@ -70,6 +77,12 @@ def gather(read: Read, as_of: date) -> Facts:
             categories=aggregates.category_means(interests).toPandas(),
             evidence=aggregates.evidence_bins(interests).toPandas(),
             windows=aggregates.window_shares(shares, as_of).toPandas(),
+            window_moves=moves.window_moves(moved).toPandas(),
+            turned=moves.turned_users(moved).toPandas(),
+            excess=moves.excess_bins(moved).toPandas(),
+            changed=moves.changed_categories(moved).toPandas(),
+            flows=moves.largest_flows(transitions).toPandas(),
+            leads=moves.leads(transitions).toPandas(),
             segments={c: aggregates.group_sizes(segments, c).toPandas() for c in SEGMENTATIONS},
             crossed={c: aggregates.crossed(segments, c).toPandas() for c in SEGMENTATIONS[2:]},
             list_categories=aggregates.list_categories(lists).toPandas(),
@@ -85,7 +98,7 @@ def gather(read: Read, as_of: date) -> Facts:
             person_lists=people.their_lists(lists, read("silver.items"), users).toPandas(),
         )
     finally:
-        for frame in (interests, lists, segments, shares):
+        for frame in (interests, lists, segments, shares, moved, transitions):
             frame.unpersist()
 
 

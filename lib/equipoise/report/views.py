@@ -34,6 +34,16 @@ DERIVED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "coalesce(target, 0) / users AS target_share, coalesce(rows_shown, 0) / sum(rows_shown) OVER () AS shown_share, "
         "coalesce(rows_explored, 0) AS rows_explored FROM wanted FULL OUTER JOIN shown USING (category) CROSS JOIN people",
     ),
+    "moves": (
+        ("gold.interest_migration",),
+        "Per window and category of the last published date: users who gained it, lost it, came back to it, with evidence.",
+        "WITH told AS (SELECT window_start, window_end, 'gained' AS kind, explode(gained) AS category FROM "
+        "v_current_interest_migration UNION ALL SELECT window_start, window_end, 'lost', explode(lost) FROM "
+        "v_current_interest_migration UNION ALL SELECT window_start, window_end, 'returning', explode(returning) FROM "
+        "v_current_interest_migration) SELECT window_start, window_end, category, count_if(kind = 'gained') AS gained, "
+        "count_if(kind = 'lost') AS lost, count_if(kind = 'returning') AS returning FROM told GROUP BY window_start, "
+        "window_end, category",
+    ),
     "lists": (
         ("gold.recommendations", "silver.items"),
         "The lists of the last published date with the items' names: who is shown what, in which place, and why.",

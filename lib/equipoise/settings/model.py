@@ -253,6 +253,38 @@ class Segments(Section):
     kmeans_seed: Count = Field(1, description="Seed of K-means.")
 
 
+class Migration(Section):
+    """How interests move from window to window."""
+
+    seed: Count = Field(1, description="Seed of the random splits behind the noise band.")
+    permutations: Annotated[int, Field(ge=19, le=100_000)] = Field(
+        199, description="Random splits of a user's visit days per pair of windows; fewer than 19 have no 95th percentile."
+    )
+    min_days: Annotated[int, Field(ge=2)] = Field(
+        4, description="Visit days that both windows need before anything is said of a migration."
+    )
+    min_hits: Annotated[int, Field(ge=2)] = Field(
+        2, description="Visit days with a category in a window before it can be gained or returning."
+    )
+    absent_windows: Count = Field(2, description="Windows of the user in a row without a category before it can be lost.")
+    level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.05, description="False discovery rate of the categories gained and lost, per user and window."
+    )
+    trend_support: Positive = Field(
+        20.0,
+        description="Expected visit days of all users, per window and category, at which the population's trend counts by half.",
+    )
+    min_support: Annotated[int, Field(ge=1)] = Field(
+        20, description="Users behind a category of the transitions; rarer ones are folded into '(rest)'."
+    )
+    pseudo_all: Positive = Field(
+        50.0, description="Weight of the population's shares in a row of transitions, in windows of one user's whole interest."
+    )
+    pseudo_segment: Positive = Field(
+        50.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
+    )
+
+
 class Recommend(Section):
     """Balanced lists."""
 
@@ -330,6 +362,7 @@ class Settings(Section):
     training: Training = Training()
     scoring: Scoring = Scoring()
     segments: Segments = Segments()
+    migration: Migration = Migration()
     recommend: Recommend = Recommend()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()

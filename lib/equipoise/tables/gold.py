@@ -84,6 +84,112 @@ USER_SEGMENTS = Table(
     ),
 )
 
+INTEREST_MIGRATION = Table(
+    "gold",
+    "interest_migration",
+    "user × window",
+    "What each user moved towards and away from: every closed window since the origin in which the user did something that weighs. Counted in visit days, days with weight in a known category; UNKNOWN is left out.",
+    key=("user_id", "window_start", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "window_is_closed": "window_start < window_end AND window_end <= as_of",
+        "bits_in_range": "(drift_js_bits IS NULL OR drift_js_bits BETWEEN 0 AND 1) AND (noise_p95_bits IS NULL OR noise_p95_bits BETWEEN 0 AND 1)",
+        "migrated_needs_a_band": "(migrated IS NULL) = (noise_p95_bits IS NULL)",
+    },
+    columns=(
+        USER,
+        Column("window_start", "DATE", "First day of the window."),
+        Column("window_end", "DATE", "End of the window, exclusive."),
+        Column("days", "INT", "Visit days in the window; 0 when everything in it is UNKNOWN."),
+        Column(
+            "previous_start",
+            "DATE",
+            "First day of the window compared with: the user's latest earlier one with a visit day, not always the one before.",
+            "no visit day in this window, or in none before it",
+        ),
+        Column("previous_days", "INT", "Visit days in that window.", "no window to compare with"),
+        Column(
+            "drift_js_bits",
+            "DOUBLE",
+            "Jensen-Shannon divergence between the category shares of the two windows, in bits: 0 the same, 1 nothing in common. Shares by event weights, not decayed. Most of it is noise: read it against the band.",
+            "no window to compare with",
+        ),
+        Column(
+            "noise_mean_bits",
+            "DOUBLE",
+            "Mean drift when the visit days of both windows are dealt out at random: what the same taste would show.",
+            "either window has fewer visit days than migration.min_days",
+        ),
+        Column(
+            "noise_p95_bits",
+            "DOUBLE",
+            "95th percentile of that drift: without a shift, drift is above it in at most 5 of 100 windows.",
+            "either window has fewer visit days than migration.min_days",
+        ),
+        Column("migrated", "BOOLEAN", "True when drift is above the band.", "too few visit days to say, as for the band"),
+        Column(
+            "change_point",
+            "BOOLEAN",
+            "True in the window with which the user's taste most clearly changed: of all ways to part the visit days into those before a window and those from it on, this one differs most, and more than random orders of the days do in 95 of 100 cases. At most one per user and as_of; slow changes too.",
+            "fewer than migration.min_days visit days before the window, or from it on",
+        ),
+        Column(
+            "gained",
+            "ARRAY<STRING>",
+            "Categories on more visit days than the user's earlier windows and the population's trend explain (exact test, false discovery rate migration.level per user and window), on at least migration.min_hits of them. Sorted; empty when none.",
+        ),
+        Column(
+            "lost",
+            "ARRAY<STRING>",
+            "Categories absent from the last migration.absent_windows windows of the user, more often than the earlier windows and the trend explain (same test); in the first window where that is so. Sorted; empty when none.",
+        ),
+        Column(
+            "returning",
+            "ARRAY<STRING>",
+            "Categories that had been lost and are back on at least migration.min_hits visit days. Sorted; empty when none.",
+        ),
+        *STAMPS,
+    ),
+)
+
+CATEGORY_TRANSITIONS = Table(
+    "gold",
+    "category_transitions",
+    "segment × from × to",
+    "Where the interest in a category goes in the next window: of users active in two closed windows running, since the origin.",
+    key=("segment", "from_category", "to_category", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "segment_known": f"segment IN ('all', {sql_list(SEGMENTS)})",
+        "probability_in_range": "probability BETWEEN 0 AND 1.000001",
+    },
+    columns=(
+        Column("segment", "STRING", "all, or the segment of gold.user_segments at as_of: O, interest, buy."),
+        Column(
+            "from_category",
+            "STRING",
+            "Category in a window; '(rest)': all with fewer than migration.min_support users of the segment together.",
+        ),
+        Column(
+            "to_category",
+            "STRING",
+            "Category in the next window; '(rest)': rare ones, and what shrinkage gives to those where nobody of the row went.",
+        ),
+        Column(
+            "probability",
+            "DOUBLE",
+            "Share of `to` in the next window of a unit of interest in `from`, given that the next window is not empty; a segment is shrunk towards all, all towards the population. Sums to 1 over `to`.",
+        ),
+        Column(
+            "population_share",
+            "DOUBLE",
+            "Share of `to` in all next windows of everybody; of '(rest)': of all that the row does not list. probability ÷ population_share above 1: `from` leads there.",
+        ),
+        Column("users", "BIGINT", "Users with `from` in a window and `to` in the next; 0 where '(rest)' is shrinkage alone."),
+        *STAMPS,
+    ),
+)
+
 USER_ITEM_VALUES = Table(
     "gold",
     "user_item_values",
@@ -188,4 +294,4 @@ EVALUATION = Table(
     ),
 )
 
-GOLD = (USER_INTERESTS, USER_SEGMENTS, USER_ITEM_VALUES, RECOMMENDATIONS, EVALUATION)
+GOLD = (USER_INTERESTS, USER_SEGMENTS, INTEREST_MIGRATION, CATEGORY_TRANSITIONS, USER_ITEM_VALUES, RECOMMENDATIONS, EVALUATION)

@@ -41,6 +41,10 @@ NO_CATEGORY = "(none)"
 """Category of an event without an item in feature.daily_counts."""
 
 
+ALL_SEGMENTS, REST = "all", "(rest)"
+"""In gold.category_transitions: everybody, and the categories that are too rare to stand alone."""
+
+
 def sql_list(values: tuple[str, ...]) -> str:
     """The values as a SQL IN list."""
     return ", ".join(f"'{v}'" for v in values)

@@ -12,6 +12,8 @@ from equipoise.report.facts import SEGMENTATIONS, Facts
 from equipoise.tables import CATALOGUE
 
 SIZES = ("name", "users", "p_o", "p_interest", "p_buy", "mean_spend", "total_spend")
+WINDOW_MOVES = ("window_end", "users", "told", "migrated", "change_point", "drift_js_bits", "noise_mean_bits", "noise_p95_bits")
+FLOWS = ("from_category", "to_category", "probability", "population_share", "users")
 LIST_COUNTS = ("rows", "items", "categories", "explored", "users", "categories_per_list", "largest_share")
 
 
@@ -42,6 +44,12 @@ def nothing(**known: Any) -> Facts:
         categories=frame(("category", "history", "predicted", "target", "users_led")),
         evidence=frame(("bin", "users")),
         windows=frame(("window_end", "category", "share", "users")),
+        window_moves=frame(WINDOW_MOVES),
+        turned=frame(("users", "told", "turned"), (0, 0, None)),
+        excess=frame(("bin", "rows")),
+        changed=frame(("category", "gained", "lost", "returning")),
+        flows=frame(FLOWS),
+        leads=frame(FLOWS),
         segments={c: frame(SIZES) for c in SEGMENTATIONS},
         crossed={c: frame(("name", "segment", "users")) for c in SEGMENTATIONS[2:]},
         list_categories=frame(("category", "rows", "explored", "share")),

@@ -12,6 +12,7 @@ from equipoise.errors import ContractError
 from equipoise.report import publish
 
 DAY, OTHER = date(2017, 11, 6), date(2017, 10, 9)
+TABLES = [name.removeprefix("gold.") for name in publish.JOBS]
 
 
 def night(spark: SparkSession, **models: list[tuple[date, str | None]]) -> publish.Read:
@@ -25,13 +26,21 @@ def night(spark: SparkSession, **models: list[tuple[date, str | None]]) -> publi
 
 def test_one_model_makes_a_night_and_other_dates_do_not_matter(spark: SparkSession) -> None:
     same = [(DAY, "m2"), (DAY, "m2"), (OTHER, "m1")]
-    read = night(spark, user_interests=same, user_segments=same, user_item_values=same, recommendations=[*same, (DAY, None)])
+    read = night(spark, **dict.fromkeys(TABLES, same) | {"recommendations": [*same, (DAY, None)]})
     assert publish.model_of_night(read, DAY) == "m2"
+
+
+def test_only_transitions_may_be_empty(spark: SparkSession) -> None:
+    """A young shop has nobody in two windows running; a night without migration was not run to its end."""
+    here = {name: [(DAY, "m")] for name in TABLES}
+    assert publish.model_of_night(night(spark, **here | {"category_transitions": [(OTHER, "m")]}), DAY) == "m"
+    with pytest.raises(ContractError, match=r"gold.interest_migration has no rows for 2017-11-06.*run track_migration"):
+        publish.model_of_night(night(spark, **here | {"interest_migration": [(OTHER, None)]}), DAY)
 
 
 def test_a_missing_table_names_the_job_that_writes_it(spark: SparkSession) -> None:
     here = [(DAY, "m")]
-    read = night(spark, user_interests=here, user_segments=here, user_item_values=here, recommendations=[(OTHER, "m")])
+    read = night(spark, **dict.fromkeys(TABLES, here) | {"recommendations": [(OTHER, "m")]})
     with pytest.raises(
         ContractError,
         match=(
@@ -44,7 +53,7 @@ def test_a_missing_table_names_the_job_that_writes_it(spark: SparkSession) -> No
 
 def test_two_models_are_no_night(spark: SparkSession) -> None:
     old = [(DAY, "old")]
-    read = night(spark, user_interests=[(DAY, "new")], user_segments=old, user_item_values=old, recommendations=old)
+    read = night(spark, **dict.fromkeys(TABLES, old) | {"user_interests": [(DAY, "new")]})
     with pytest.raises(ContractError, match=r"come from different models \(gold.user_interests: model new"):
         publish.model_of_night(read, DAY)
 

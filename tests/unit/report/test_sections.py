@@ -10,7 +10,7 @@ from equipoise.report import build
 from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, Section
 from equipoise.report.sections import balance, card, interests, lists, migration, quality, runs, segments, stories, summary
-from tests.unit.report.facts import LIST_COUNTS, SIZES, evaluation, frame, nothing, score
+from tests.unit.report.facts import FLOWS, LIST_COUNTS, SIZES, WINDOW_MOVES, evaluation, frame, nothing, score
 
 DAY = date(2017, 11, 6)
 CATEGORIES = ("category", "history", "predicted", "target", "users_led")
@@ -122,6 +122,45 @@ def test_migration_ranks_by_span_and_compares_with_the_mean() -> None:
     assert findings(migration.section(nothing(windows=thin))) == findings(section), "a window of a few users is left out"
     one = migration.section(nothing(windows=table[table["window_end"] == DAY]))
     assert "one closed window only" in notes(one)
+
+
+def test_drift_is_told_beside_its_noise() -> None:
+    ends = [date(2017, 9, 11), date(2017, 10, 9), DAY]
+    windows = frame(("window_end", "category", "share", "users"), *[(e, "A", 1.0, 10.0) for e in ends])
+    moves = [
+        (ends[0], 90, 3, 3, 0, 0.9, 0.1, 0.2),
+        (ends[1], 100, 60, 6, 9, 0.5, 0.4, 0.6),
+        (ends[2], 100, 40, 6, 3, 0.6, 0.4, 0.6),
+    ]
+    flows = [
+        ("MILK", "MILK", 0.3, 0.1, 50),
+        ("MILK", "TEA", 0.1, 0.1, 20),
+        ("TEA", "TEA", 0.1, 0.1, 20),
+        ("TEA", "MILK", 0.2, 0.1, 9),
+    ]
+    known = {
+        "window_moves": frame(WINDOW_MOVES, *moves),
+        "turned": frame(("users", "told", "turned"), (100, 80, 12.0)),
+        "excess": frame(("bin", "rows"), (2, 80), (3, 8), (5, 12)),
+        "changed": frame(("category", "gained", "lost", "returning"), ("MILK", 3, 1, 0), ("TEA", 0, 1, 1)),
+        "flows": frame(FLOWS, *flows),
+        "leads": frame(FLOWS, flows[3], flows[1]),
+    }
+    told = findings(migration.section(nothing(windows=windows, **known)))[2:]
+    assert told == [
+        "12.0 % of 100 user-windows are above their band, more than the 5 % that chance alone would put there; 15.0 % in the "
+        "newest window",
+        "Mean drift is 0.5400 bits; the same visit days dealt out at random show 0.4000",
+        "88.0 % of user-windows stay inside their band",
+        "Over the whole history, the taste of 15.0 % of 80 users changed at some window; 5 % would seem to by chance",
+        "With evidence, categories were gained 3 times, lost 2 times and returned to 1 time; Milk changes hands most",
+        "Milk holds its users best: 3.0 times its usual share; the strongest way from one category to another leads from Tea to "
+        "Milk",
+    ]
+    bare = migration.section(nothing(windows=windows))
+    assert "enough users with enough visit days" in notes(bare) and len(findings(bare)) == 2
+    quiet = migration.section(nothing(windows=windows, window_moves=known["window_moves"], excess=known["excess"]))
+    assert "No user gained, lost" in notes(quiet) and "No category has enough users" in notes(quiet)
 
 
 def test_segments_say_what_probabilities_expect() -> None:

@@ -1,4 +1,4 @@
-"""How the population's interests moved from window to window."""
+"""How interests moved from window to window: the population's here, those of single users in `drift`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from equipoise.report.charts import areas, heat
 from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, NumberTable, Section, empty
+from equipoise.report.sections import drift
 from equipoise.report.words import category, count, listed, percent, signed
 
 ANCHOR, TITLE = "migration", "Migration of interests"
@@ -24,7 +25,7 @@ Shares = dict[str, list[float]]
 
 
 def section(facts: Facts) -> Section:
-    """Those categories that moved most as a grid, then the largest as areas."""
+    """Those categories that moved most as a grid, the largest as areas; then what single users moved, and where to."""
     if facts.windows.empty:
         return empty(ANCHOR, TITLE, "feature.category_shares has no closed window up to this date.")
     ends, shares = table(lively(facts.windows))
@@ -37,7 +38,7 @@ def section(facts: Facts) -> Section:
         f"{len(ends)} closed windows, with {count(float(users.min()))} to {count(float(users.max()))} active users; windows "
         f"with less than {percent(LEAST_USERS, 0)} of the median number are left out."
     )
-    return Section(ANCHOR, TITLE, (lead,), (_grid(ends, shares), _areas(ends, shares)))
+    return Section(ANCHOR, TITLE, (lead,), (_grid(ends, shares), _areas(ends, shares), *drift.blocks(facts)))
 
 
 def lively(windows: pd.DataFrame) -> pd.DataFrame:
