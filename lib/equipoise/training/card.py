@@ -22,9 +22,13 @@ _SEQUENCE_FIGURES = (
 )
 
 
-def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, float]], ended: str) -> str:
-    """The card as Markdown. `history`: one record per validation pass, the first of the untrained model."""
+def model_card(
+    meta: ModelMeta, sample: Sample, history: Sequence[dict[str, float]], ended: str, reverted: Sequence[str] = ()
+) -> str:
+    """The card as Markdown. `history`: one record per validation pass, the first of the untrained model. `reverted`: heads that
+    are published as they began."""
     start, best = history[0], next(h for h in history if h["step"] == meta.metrics["best_step"])
+    best = {name: meta.metrics.get(f"best_{name}", value) for name, value in best.items()}
     training, figures = meta.settings.get("training", {}), _figures(meta, history)
     parts = [
         f"# Model {meta.model_id}",
@@ -46,6 +50,7 @@ def model_card(meta: ModelMeta, sample: Sample, history: Sequence[dict[str, floa
         f"Training ended at step {int(meta.metrics['steps'])}: {ended}. Lower is better everywhere. The published weights are "
         "the best of these passes, chosen on the same validation examples, so the gain is a little flattered; held-back figures "
         "are in `gold.evaluation`.",
+        *(f"The {head} head is published as it began: on these examples training had made it worse." for head in reverted),
         _table(
             ("step", *(name for name, _ in figures)),
             [(f"{int(h['step'])}", *(_number(h[n]) for n, _ in figures)) for h in history],

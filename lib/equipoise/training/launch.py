@@ -97,6 +97,8 @@ def _train(recipe: Recipe) -> dict[str, Any]:
         if tracker is not None:
             progress = trained.progress
             tracker.say(f"training ended after {progress.seconds:.0f} s: {trained.ended}; best at step {progress.best_step}")
+            for head in trained.reverted:
+                tracker.say(f"the {head} head is published as it began: training made it worse on the validation examples")
             tracker.close()
             _write_package(recipe, model, trained, metrics)
         return metrics
@@ -181,7 +183,7 @@ def _write_package(recipe: Recipe, model: Any, trained: Any, metrics: dict[str, 
     put_weights(model, trained.weights)
     start_counted(model.heads, load_file(recipe.start.fresh))
     meta = replace(recipe.meta, metrics=metrics)
-    card = model_card(meta, recipe.sample, trained.progress.history, trained.ended)
+    card = model_card(meta, recipe.sample, trained.progress.history, trained.ended, trained.reverted)
     shutil.rmtree(recipe.staging, ignore_errors=True)
     held_back = load_file(recipe.start.counted)
     save_package(Path(recipe.staging), model, tokenizer_path=recipe.encoder_path, meta=meta, card=card, held_back=held_back)

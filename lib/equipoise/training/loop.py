@@ -23,6 +23,9 @@ from equipoise.training.validation import forward_sums, validate
 
 DONE = "all steps done"
 
+HEAD_FIGURES = {"category": ("category_loss", "category_kl_bits", "visit_loss"), "value": ("value_loss",)}
+"""What validation says of each head."""
+
 Batches = AbstractContextManager[Iterable[dict[str, Tensor]]]
 
 
@@ -52,17 +55,30 @@ class Options:
 
 @dataclass(frozen=True)
 class Trained:
-    """The best weights, the figures before the first step and at the best one, and why training ended."""
+    """The best weights, the figures before the first step and at the best one, and why training ended.
+
+    reverted: heads that training had made worse on the validation examples than they began; in `weights` they are as they began.
+    """
 
     weights: Weights
     progress: Progress
     ended: str
     examples_per_second: float
+    reverted: tuple[str, ...] = ()
+    loss_weights: LossWeights | None = None
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The figures of `weights`: of the best pass, with those of the start for heads that are as they began."""
+        first, best = self.progress.history[0], best_of(self.progress)
+        kept = {k: first[k] for head in self.reverted for k in HEAD_FIGURES[head]}
+        gone = sum(getattr(self.loss_weights, f"{k[:-5]}_weight") * (best[k] - v) for k, v in kept.items() if k.endswith("_loss"))
+        return best | kept | {"loss": best["loss"] - gone}
 
     @property
     def metrics(self) -> dict[str, float]:
         """Flat figures: `start_…` of the untrained model, `best_…` of the weights."""
-        best = next(h for h in self.progress.history if h["step"] == self.progress.best_step)
+        best = self.best
         figures = {f"start_{k}": v for k, v in self.progress.history[0].items() if k != "step"}
         figures |= {f"best_{k}": v for k, v in best.items() if k != "step"}
         return figures | {
@@ -107,6 +123,7 @@ class Training:
             head_learning_rate=options.head_learning_rate,
             weight_decay=options.weight_decay,
         )
+        self._first = weights_of(self._model)
         self._progress = Progress()
         self._best: Weights = {}
         self._earlier_seconds = 0.0
@@ -134,7 +151,16 @@ class Training:
         self._progress.seconds = self._seconds()
         done = self._steps_here * self._options.batch_size * self._ranks.world_size
         speed = done / self._step_seconds if self._step_seconds else 0.0
-        return Trained(self._best, self._progress, ended or DONE, speed)
+        worse = self._worse()
+        weights = self._best | {n: t for n, t in self._first.items() if any(n.startswith(f"heads.{head}.") for head in worse)}
+        return Trained(weights, self._progress, ended or DONE, speed, worse, self._weights)
+
+    def _worse(self) -> tuple[str, ...]:
+        """Heads that lose on the validation examples by what training did to them; each only adds to what it began as."""
+        first, best = self._progress.history[0], best_of(self._progress)
+        losses = {head: [k for k in figures if k.endswith("_loss")] for head, figures in HEAD_FIGURES.items()}
+        lost = {h: sum(getattr(self._weights, f"{k[:-5]}_weight") * (best[k] - first[k]) for k in ks) for h, ks in losses.items()}
+        return tuple(head for head, nats in lost.items() if nats > 0)
 
     def _epoch(self, epoch: int) -> str:
         """Trains the rest of an epoch; returns why training ends here, or ''."""
@@ -222,6 +248,11 @@ class Training:
         if self._checkpoints and self._ranks.leads:
             self._progress.seconds = self._seconds()
             self._checkpoints.save(self._model, self._optimiser, self._best, self._progress)
+
+
+def best_of(progress: Progress) -> dict[str, float]:
+    """The validation pass of the best weights."""
+    return next(h for h in progress.history if h["step"] == progress.best_step)
 
 
 def step_seed(seed: int, rank: int, step: int) -> int:

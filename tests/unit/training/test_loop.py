@@ -13,7 +13,7 @@ import torch
 
 from equipoise.errors import ModelError
 from equipoise.models.losses import LossWeights, combined, loss_sums
-from equipoise.training.checkpoint import Checkpoints, Weights
+from equipoise.training.checkpoint import Checkpoints, Weights, put_weights, weights_of
 from equipoise.training.loop import step_seed
 from equipoise.training.optimiser import rate_factor
 from equipoise.training.ranks import alone
@@ -114,6 +114,41 @@ def test_a_training_that_was_done_is_not_gone_on_with(encoder_path: str, tmp_pat
 
 
 WEIGHTS = LossWeights(2.0, 0.3, 0.5, 9.0, 9.0)  # the text route reads no sequence: the last two weigh nothing
+
+
+def test_a_head_that_training_made_worse_is_as_it_began(encoder_path: str) -> None:
+    """Everybody buys in training and nobody in validation, so that the value head can only lose; the categories gain."""
+
+    def everywhere(rows: made.Batch, label: int) -> made.Batch:
+        return {**rows, "label_value": torch.full_like(rows["label_value"], label)}
+
+    @contextmanager
+    def train(epoch: int, skip: int) -> Iterator[Any]:
+        with made.epochs(epoch, skip) as batches:
+            yield (everywhere(batch, 2) for batch in batches)
+
+    @contextmanager
+    def check() -> Iterator[Any]:
+        with made.validation() as batches:
+            yield (everywhere(batch, 0) for batch in batches)
+
+    training = made.training(encoder_path, train=train, check=check, value_weight=0.01)
+    before = weights_of(training._model)
+    found = training.run()
+    assert found.reverted == ("value",) and found.progress.best_step > 0
+    for name, tensor in found.weights.items():
+        assert torch.equal(tensor, before[name]) == name.startswith("heads.value."), name
+    net = made.model(encoder_path)
+    put_weights(net, found.weights)
+    with check() as batches:
+        said = validate(net, batches, alone(), training._weights)
+    metrics = found.metrics
+    for name in ("loss", "category_loss", "visit_loss", "value_loss"):
+        np.testing.assert_allclose(metrics[f"best_{name}"], said[name], rtol=1e-5, err_msg=name)
+    assert (
+        metrics["best_value_loss"] == metrics["start_value_loss"]
+        and metrics["best_category_loss"] < metrics["start_category_loss"]
+    )
 
 
 def test_validation_against_a_plain_loop(encoder_path: str) -> None:
