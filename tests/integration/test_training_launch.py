@@ -77,6 +77,8 @@ def test_a_tower_trains_on_two_ranks_and_meets_its_predecessor_at_the_gate(spark
     metrics = fine_tune(spark, made, processes=2, cluster_mode=False)
     assert metrics["steps"] == 10 and metrics["best_next_item_loss"] < metrics["start_next_item_loss"]
     rows = metrics["best_behaviour_rows"]
+    assert 0 < metrics["best_behaviour_base_loss"] < math.log(3) + 1e-9
+    assert metrics["best_behaviour_base_loss"] == metrics["start_behaviour_base_loss"]
     assert 0 < metrics["best_behaviour_buy_f1"] <= 1 and rows == metrics["start_behaviour_rows"] > 0
     verdict = Gate(registry, options, print).judge(made, promotes=True)
     registry.promote(registry.publish(made.staging, "m1").name, verdict)

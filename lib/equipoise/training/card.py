@@ -100,7 +100,10 @@ def _behaviours(meta: ModelMeta, best: dict[str, float]) -> list[str]:
         return ["## Kinds of behaviour", f"The head is off: {meta.off['behaviour']}."]
     names = ("precision", "recall", "f1")
     rows = [(kind, *(_number(best[f"behaviour_{kind}_{n}"]) for n in names)) for kind in BEHAVIOURS]
-    text = f"Of each event that follows another in the validation examples ({int(best['behaviour_rows']):,} events):"
+    text = (
+        f"Of each event that follows another in the validation examples ({int(best['behaviour_rows']):,} events); log loss "
+        f"{_number(best['behaviour_loss'])}, always saying the shares of the kinds {_number(best['behaviour_base_loss'])}:"
+    )
     return ["## Kinds of behaviour", text, _table(("", *names), rows)]
 
 

@@ -26,7 +26,8 @@ def validate(
     visit_loss: log loss of an event in a category, summed over categories, nats. value_loss: log loss, nats.
     rows, category_rows: examples, and those with a label window that is not empty. Of a route that reads events one by one, over
     the events that follow another: next_item_loss, log loss among the distinct next items of a batch, nats; behaviour_loss, log
-    loss of BEHAVIOURS, nats; behaviour_<name>_precision, _recall, _f1; next_item_rows, behaviour_rows.
+    loss of BEHAVIOURS, nats, and behaviour_base_loss, that of always saying their shares; behaviour_<name>_precision, _recall,
+    _f1; next_item_rows, behaviour_rows.
     The ranks meet once, after their shards, so shards may be uneven or empty.
     """
     model.eval()
@@ -72,8 +73,10 @@ def _forward(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Rank
 
 
 def _per_class(confusion: Tensor) -> dict[str, float]:
-    """Precision, recall and F1 of each of BEHAVIOURS, of counts (truth, answer); 0 where there is nothing to divide by."""
-    found = {}
+    """Of counts (truth, answer): precision, recall and F1 of each of BEHAVIOURS, 0 where there is nothing to divide by, and the
+    log loss in nats of always saying their shares."""
+    shares = confusion.sum(dim=1) / confusion.sum()
+    found = {"behaviour_base_loss": float(-torch.xlogy(shares, shares).sum())}
     for i, name in enumerate(BEHAVIOURS):
         right, answered, there = float(confusion[i, i]), float(confusion[:, i].sum()), float(confusion[i].sum())
         found[f"behaviour_{name}_precision"] = _mean(right, answered)
