@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +42,7 @@ def js_bits(a: Floats, b: Floats) -> Floats:
 
 def _plogp(p: Floats) -> Floats:
     """p · log2 p, 0 at p = 0."""
-    return np.asarray(p * np.log2(np.where(p > 0, p, 1.0)), dtype=np.float64)
+    return np.asarray(special.entr(p) / -np.log(2.0), dtype=np.float64)
 
 
 def permutation_noise(days: Floats, first: int, permutations: int, rng: np.random.Generator) -> Noise:
