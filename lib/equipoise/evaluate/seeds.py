@@ -13,7 +13,7 @@ from equipoise.evaluate.protocol import Tables
 from equipoise.evaluate.run import METHODS
 from equipoise.inference.udf import score_users, with_items
 from equipoise.inference.worker import Setup
-from equipoise.models.package import ModelMeta, encoder_sha256, load_meta
+from equipoise.models.package import ModelMeta, encoder_sha256, told_meta
 from equipoise.training.registry import Registry
 
 
@@ -36,7 +36,7 @@ def beside(registry: Registry, current: ModelMeta, seeds: int) -> Beside:
 
     Sisters also share all settings but the seed and what only promotion asks for.
     """
-    metas = {m: load_meta(registry.path(m)) for m in registry.ids() if m != current.model_id}
+    metas = {m: told_meta(registry.path(m)) for m in registry.ids() if m != current.model_id}
     made_of = current.table_versions, current.categories
     same = {name: m for name, m in metas.items() if (m.table_versions, m.categories) == made_of}
     sisters = [name for name, m in same.items() if _but_seed(m) == _but_seed(current)]

@@ -14,7 +14,7 @@ from equipoise.models.encoder import pooling_of
 from equipoise.models.fit_pairs import PairOptions
 from equipoise.models.package import ModelMeta
 from equipoise.models.statistics import Prior
-from equipoise.settings import Settings, chosen, resolve
+from equipoise.settings import chosen, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
 from equipoise.training import launch
@@ -54,7 +54,7 @@ def recipe(ctx: Context) -> Recipe:
     options = Options(**chosen(t, Options))
     if s.encoder.route == "tower":
         tower = TowerOptions(**chosen(s.tower, TowerOptions), events=s.encoder.sequence_items)
-        items = _items(ctx, encoder_path, Path(scratch))
+        items = _items(ctx, encoder_path, scratch)
         off = _off(behaviours_in(train, files.widths, t.seed))
         options = replace(options, behaviour_weight=0.0) if off else options
         for head, why in off.items():
@@ -69,7 +69,7 @@ def recipe(ctx: Context) -> Recipe:
         feature_names=[name for name, _ in H_FEATURES],
         pooling=pooling_of(encoder_path),
         table_versions=ctx.inputs,
-        settings=_told(s),
+        settings=s.model_dump(mode="json", include=TOLD),
         dates=dates_of(sample, as_of=ctx.as_of, label_days=max(s.windows.days, s.segments.horizon_days)),
         route=s.encoder.route,
         tower=vars(tower) if tower else {},
@@ -90,10 +90,6 @@ def recipe(ctx: Context) -> Recipe:
         sample=sample,
         **ctx.registry.places(ctx.run_id),
     )
-
-
-def _told(s: Settings) -> dict[str, Any]:
-    return s.model_dump(mode="json", include=TOLD)
 
 
 def _items(ctx: Context, encoder_path: str, into: Path) -> str:

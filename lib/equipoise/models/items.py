@@ -68,17 +68,16 @@ class ItemTable:
 
     def known(self, items: Tensor) -> Tensor:
         """Whether each key of any shape is in the table."""
-        if not len(self._keys):
-            return torch.zeros_like(items, dtype=torch.bool)
-        found: Tensor = self._keys[self._place(items)] == items
-        return found
+        return self._found(items)[1]
 
     def __call__(self, items: Tensor) -> Tensor:
         """Keys (…) int64 → vectors (…, d)."""
-        if not len(self._keys):
-            return self._vectors[torch.full_like(items, -1)]
-        nowhere = len(self._vectors) - 1
-        return self._vectors[torch.where(self.known(items), self._rows[self._place(items)], nowhere)]
+        row, known = self._found(items)
+        return self._vectors[torch.where(known, row, len(self._vectors) - 1)]
 
-    def _place(self, items: Tensor) -> Tensor:
-        return torch.searchsorted(self._keys, items.contiguous()).clamp(max=len(self._keys) - 1)
+    def _found(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Row of each key, and whether it is in the table, where it means something; one search for both."""
+        if not len(self._keys):
+            return torch.zeros_like(items), torch.zeros_like(items, dtype=torch.bool)
+        place = torch.searchsorted(self._keys, items.contiguous()).clamp(max=len(self._keys) - 1)
+        return self._rows[place], self._keys[place] == items

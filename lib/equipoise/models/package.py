@@ -180,6 +180,15 @@ def load_meta(path: str | Path) -> ModelMeta:
     """
     folder = Path(path)
     verify(folder)
+    return told_meta(folder)
+
+
+def told_meta(folder: Path) -> ModelMeta:
+    """What the model at `folder` says it is, its files unseen: to choose among many models, of which those chosen are verified.
+
+    Raises:
+        ModelError: when model.json is unreadable or of another version.
+    """
     return _meta(folder / META)
 
 

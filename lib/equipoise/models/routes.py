@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
@@ -12,12 +11,8 @@ from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
 from equipoise.models.heads import Heads
 from equipoise.models.tower import Tower, TowerModel, TowerOptions
 
-Route = Literal["text", "tower"]
 Model = BehaviourModel | TowerModel
 """A route: names in `inputs` the columns of a batch that `forward` takes, in order, those of `user_vectors` first."""
-
-USER_INPUTS: dict[Route, tuple[str, ...]] = {"text": ("tokens", "mask"), "tower": ("items", "types", "ages")}
-"""What a user's vector is made of."""
 
 
 def build_tower(

@@ -64,15 +64,15 @@ class Trained:
     progress: Progress
     ended: str
     examples_per_second: float
-    reverted: tuple[str, ...] = ()
-    loss_weights: LossWeights | None = None
+    reverted: tuple[str, ...]
+    loss_weights: LossWeights
 
     @property
     def best(self) -> dict[str, float]:
         """The figures of `weights`: of the best pass, with those of the start for heads that are as they began."""
         first, best = self.progress.history[0], best_of(self.progress)
         kept = {k: first[k] for head in self.reverted for k in HEAD_FIGURES[head]}
-        gone = sum(getattr(self.loss_weights, f"{k[:-5]}_weight") * (best[k] - v) for k, v in kept.items() if k.endswith("_loss"))
+        gone = sum(lost(head, first, best, self.loss_weights) for head in self.reverted)
         return best | kept | {"loss": best["loss"] - gone}
 
     @property
@@ -158,9 +158,7 @@ class Training:
     def _worse(self) -> tuple[str, ...]:
         """Heads that lose on the validation examples by what training did to them; each only adds to what it began as."""
         first, best = self._progress.history[0], best_of(self._progress)
-        losses = {head: [k for k in figures if k.endswith("_loss")] for head, figures in HEAD_FIGURES.items()}
-        lost = {h: sum(getattr(self._weights, f"{k[:-5]}_weight") * (best[k] - first[k]) for k in ks) for h, ks in losses.items()}
-        return tuple(head for head, nats in lost.items() if nats > 0)
+        return tuple(head for head in HEAD_FIGURES if lost(head, first, best, self._weights) > 0)
 
     def _epoch(self, epoch: int) -> str:
         """Trains the rest of an epoch; returns why training ends here, or ''."""
@@ -248,6 +246,12 @@ class Training:
         if self._checkpoints and self._ranks.leads:
             self._progress.seconds = self._seconds()
             self._checkpoints.save(self._model, self._optimiser, self._best, self._progress)
+
+
+def lost(head: str, first: dict[str, float], later: dict[str, float], weights: LossWeights) -> float:
+    """How much of the weighted loss, in nats, a head added from one validation pass to a later one."""
+    losses = [k for k in HEAD_FIGURES[head] if k.endswith("_loss")]
+    return float(sum(getattr(weights, f"{k.removesuffix('_loss')}_weight") * (later[k] - first[k]) for k in losses))
 
 
 def best_of(progress: Progress) -> dict[str, float]:
