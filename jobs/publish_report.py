@@ -30,7 +30,8 @@ JOB = Job(
     reads=(
         *("silver.events", "silver.items", "feature.category_shares", "feature.user_profile"),
         *("gold.user_interests", "gold.user_segments", "gold.interest_migration", "gold.category_transitions"),
-        *("gold.user_item_values", "gold.recommendations", "gold.evaluation"),
+        *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values"),
+        *("gold.recommendations", "gold.evaluation"),
     ),
     writes=("ops.published",),
     sections=("source", "report"),

@@ -16,7 +16,15 @@ from equipoise.settings import chosen
 
 JOB = Job(
     name="recommend_items",
-    reads=("silver.events", "silver.items", "silver.item_categories", "gold.user_interests", "gold.user_item_values"),
+    reads=(
+        "silver.events",
+        "silver.items",
+        "silver.item_categories",
+        "gold.user_interests",
+        "gold.user_item_values",
+        "gold.exploration_response",
+        "gold.exploration_budgets",
+    ),
     writes=("gold.recommendations",),
     sections=("recommend", "interests"),
 )
@@ -30,6 +38,8 @@ def run(ctx: Context) -> None:
         stock=shown_only(item_categories, ctx.read("silver.items"), settings.exclude_categories),
         interests=ctx.at_as_of("gold.user_interests"),
         values=ctx.at_as_of("gold.user_item_values"),
+        response=ctx.at_as_of("gold.exploration_response"),
+        budgets=ctx.at_as_of("gold.exploration_budgets"),
     )
     policy = Policy(as_of=ctx.as_of, **chosen(settings, Policy))
     users, model = check_sources(sources, k=policy.k)
@@ -37,7 +47,7 @@ def run(ctx: Context) -> None:
     rows = rows_for_blocks(sources, policy, Popularity(**chosen(ctx.settings.interests, Popularity)), users=users)
     listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
     try:
-        check(listed, sources, k=policy.k, explore_slots=policy.explore_slots)
+        check(listed, sources, policy)
         ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
     finally:
         listed.unpersist()

@@ -115,6 +115,18 @@ class Laws:
         sums = values.filter(impossible).count()
         return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums, "values that cannot be")) if n]
 
+    def feedback_is_of_lists(self) -> list[str]:
+        """Every exposure counts once, is an event, and is a place of a list; explore rows carry what was expected."""
+        lists = self.store.read("gold.recommendations")
+        unlogged = lists.filter("(slot = 'explore') <> (expected_response IS NOT NULL)").count()
+        told = self.store.read("ops.feedback").withColumn("event_id", F.col("exposure_id"))
+        twice = told.count() - told.select("as_of", "user_id", "item_id").distinct().count()
+        shown = self.store.read("silver.events").filter("event_type = 'expose'")
+        nowhere = told.join(shown, ["event_id", "user_id", "item_id"], "left_anti").count()
+        unlisted = told.join(lists, ["as_of", "user_id", "item_id", "rank", "slot", "propensity"], "left_anti").count()
+        found = ((unlogged, "explore rows without a guess"), (twice, "places twice"), (nowhere, "exposures that are no events"))
+        return [f"{n} {what}" for n, what in (*found, (unlisted, "exposures of no list")) if n]
+
     def migration_has_every_closed_window(self) -> list[str]:
         """One row per user and closed window since the origin with weight; nothing of a window that is still open."""
         moved = self.slice("gold.interest_migration")
@@ -170,6 +182,7 @@ class Laws:
             self.explored_categories_are_unseen,
             self.reasons_join,
             self.relevance_is_the_value,
+            self.feedback_is_of_lists,
             self.migration_has_every_closed_window,
             self.migration_has_its_evidence,
             self.transitions_sum_to_one,

@@ -22,7 +22,16 @@ from equipoise.spark.plan_check import PlanReport, explain, report  # noqa: E402
 from equipoise.store import Store  # noqa: E402
 from tests.pipeline import AS_OF, JOBS, SMALL  # noqa: E402
 
-CHECKED = ("ingest_events", "build_features", "score_users", "segment_users", "track_migration", "value_items", "recommend_items")
+CHECKED = (
+    "ingest_events",
+    "build_features",
+    "score_users",
+    "segment_users",
+    "track_migration",
+    "collect_feedback",
+    "value_items",
+    "recommend_items",
+)
 
 
 def main(warehouse: str, out: str) -> None:

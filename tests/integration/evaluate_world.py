@@ -101,6 +101,36 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
         ],
         "gold.user_interests": [row for u in world.users for row in _interests(world, u)],
         "gold.user_segments": [_segment(world, u, n) for n, u in enumerate(world.users)],
+        "gold.exploration_response": [
+            {
+                "segment": "all",
+                "category": "(all)",
+                "trials": 0,
+                "expected": 0.0,
+                "responses": 0,
+                "strength": 10.0,
+                "shape": 10.0,
+                "rate": 10.0,
+                "ratio": 1.0,
+                "ratio_low": 0.5,
+                "ratio_high": 1.6,
+            }
+        ],
+        "gold.exploration_budgets": [
+            {
+                "user_id": u,
+                "segment": "O",
+                "entropy_bits": 1.0,
+                "evidence": 1.0,
+                "trials": 0,
+                "expected": 0.0,
+                "responses": 0,
+                "ratio": 1.0,
+                "factor": 1.0,
+                "slots": 2,
+            }
+            for u in world.users
+        ],
         "gold.user_item_values": [_value(world, u, i) for u in world.users for i in world.items],
         "gold.recommendations": [_place(world, u, n) for u in world.users for n in range(K)],
     }

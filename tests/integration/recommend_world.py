@@ -13,7 +13,7 @@ import pandas as pd
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.table import Popularity
 from equipoise.recommend.values import Limits
-from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
+from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES, SEGMENTS
 from tests.unit.recommend.made import COSINE, HISTORY, POPULAR, World, interest, table
 
 AS_OF = date(2017, 11, 6)
@@ -42,6 +42,9 @@ def policy(**changes: Any) -> Policy:
         "calibration": 0.4,
         "alpha": 0.01,
         "explore_pool": 4,
+        "explore_draw": "thompson",
+        "explore_floor": 0.05,
+        "explore_budget": "personal",
         "min_item_events": LIMITS.min_item_events,
         "seed": 1,
     }
@@ -50,7 +53,8 @@ def policy(**changes: Any) -> Policy:
 
 @dataclass(frozen=True)
 class Shop:
-    """Frames with the columns the tables have; `vectors`: item or user → vector; `texts`: item → text hash."""
+    """Frames with the columns the tables have; `vectors`: item or user → vector; `texts`: item → text hash; response: of every
+    second category nothing is known."""
 
     events: pd.DataFrame
     item_categories: pd.DataFrame
@@ -58,6 +62,8 @@ class Shop:
     user_vectors: dict[str, list[float]]
     item_vectors: dict[str, list[float]]
     texts: dict[str, str]
+    response: pd.DataFrame
+    budgets: pd.DataFrame
 
 
 def shop(seed: int = 1, users: int = 30, items: int = 50) -> Shop:
@@ -80,7 +86,16 @@ def shop(seed: int = 1, users: int = 30, items: int = 50) -> Shop:
     of_text = {t: _unit(rng) for t in sorted(set(texts.values()))}
     user_vectors = {f"u{u:02d}": _unit(rng) for u in range(users)}
     interests = _interests(sorted(user_vectors), events, item_categories, names, rng)
-    return Shop(events, item_categories, interests, user_vectors, {i: of_text[t] for i, t in texts.items()}, texts)
+    vectors = {i: of_text[t] for i, t in texts.items()}
+    return Shop(events, item_categories, interests, user_vectors, vectors, texts, *_explored(sorted(user_vectors), names, rng))
+
+
+def _explored(users: list[str], names: list[str], rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = [("all", "(all)", 12.0, 10.0, 1.2, 10.0), *(("all", c, 2.0, 4.0, 0.5, 3.0) for c in names[::2])]
+    rows += [(s, c, *rng.uniform(0.5, 9.0, size=2), np.nan, np.nan) for s in SEGMENTS for c in names[::2]]
+    response = pd.DataFrame(rows, columns=["segment", "category", "shape", "rate", "ratio", "strength"]).fillna(1.0)
+    budgets = [(u, SEGMENTS[n % 3], 1 + n % 3) for n, u in enumerate(users)]
+    return response, pd.DataFrame(budgets, columns=["user_id", "segment", "slots"])
 
 
 def _unit(rng: np.random.Generator) -> list[float]:
@@ -100,10 +115,11 @@ def _interests(
         target, predicted, observed = (rng.dirichlet(np.ones(len(mine))) for _ in range(3))
         order = np.argsort(np.argsort(-target)) + 1
         rows += [
-            (user, c, int(r), o if c in own else 0.0, p, t)
-            for c, r, o, p, t in zip(mine, order, observed, predicted, target, strict=True)
+            (user, c, int(r), o if c in own else 0.0, p, t, None if n == 1 else p**0.5)
+            for n, (c, r, o, p, t) in enumerate(zip(mine, order, observed, predicted, target, strict=True))
         ]
-    return pd.DataFrame(rows, columns=["user_id", "category", "rank", "observed_share", "predicted_share", "target_share"])
+    names = ["user_id", "category", "rank", "observed_share", "predicted_share", "target_share", "visit_probability"]
+    return pd.DataFrame(rows, columns=names)
 
 
 @dataclass(frozen=True)
@@ -187,8 +203,16 @@ def rows_of(made: Shop, values: pd.DataFrame, how: Policy) -> pd.DataFrame:
         rows += world.candidate_rows(r.user_id, r.item_id, **facts, cosine=np.nan if r.cosine is None else r.cosine)
     for user in made.user_vectors:
         seen = {c for (who, i), n in all_of.counts.items() if who == user and n["known"] for c, _ in world.categories[i]}
-        rows += [
-            interest(user, r.category, r.target_share, r.predicted_share, r.observed_share, r.category in seen)
-            for r in made.interests[made.interests["user_id"] == user].itertuples()
-        ]
+        mine = made.budgets.set_index("user_id").loc[user]
+        for r in made.interests[made.interests["user_id"] == user].itertuples():
+            cell = made.response[(made.response["segment"] == mine["segment"]) & (made.response["category"] == r.category)]
+            told = {
+                "guess": r.predicted_share if pd.isna(r.visit_probability) else r.visit_probability,
+                "shape": cell["shape"].iloc[0] if len(cell) else 3.0 * 1.2,  # strength of the categories · overall ratio
+                "rate": cell["rate"].iloc[0] if len(cell) else 3.0,
+                "slots": mine["slots"],
+            }
+            rows.append(
+                interest(user, r.category, r.target_share, r.predicted_share, r.observed_share, r.category in seen, **told)
+            )
     return table(rows)

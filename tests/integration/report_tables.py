@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from equipoise.feedback.table import from_counts
 from equipoise.store import Store
 from equipoise.store.ledger import Entry
 from equipoise.tables import CATALOGUE
@@ -70,11 +72,14 @@ def write_night(
         "gold.user_segments": _segments(users, rng),
         "gold.interest_migration": _moves(users, sizes, rng),
         "gold.category_transitions": _flows(tastes, rng),
+        "gold.exploration_response": _responses(rng),
+        "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
+        "ops.feedback": _feedback(users),
     }
-    slice_of = {"as_of": AS_OF, "source": "invented"}
+    slice_of = {"as_of": AS_OF, "source": "invented", "settled_by": AS_OF}
     for name, records in frames.items():
         table = CATALOGUE[name]
         of_model = None if name == "gold.interest_migration" else model
@@ -83,6 +88,37 @@ def write_night(
         frame = spark.createDataFrame(rows, table.struct_type())
         store.replace(frame, name, {k: slice_of[k] for k in table.slice_by}, fingerprint=f"{name}{seed}{model}", job="test")
     write_ops(store, spark)
+
+
+def _responses(rng: np.random.Generator) -> list[dict[str, Any]]:
+    names = ["(all)", *CATEGORIES]
+    expected = rng.uniform(1.0, 30.0, size=(4, len(names)))
+    counts = pd.DataFrame(
+        [
+            (segment, c, int(10 * e), e, int(rng.poisson(1.5 * e)))
+            for segment, row in zip(("O", "interest", "buy"), expected[1:, 1:], strict=True)
+            for c, e in zip(CATEGORIES, row, strict=True)
+        ],
+        columns=["segment", "category", "trials", "expected", "responses"],
+    )
+    return [{str(k): v for k, v in r.items()} for r in from_counts(counts, 10.0).to_dict("records")]
+
+
+def _feedback(users: list[str]) -> list[dict[str, Any]]:
+    at = datetime(2017, 10, 2, 12, tzinfo=UTC)
+    told = {"item_id": "item-0001", "category": CATEGORIES[0], "shown_ts": at}
+    return [
+        told
+        | {"exposure_id": f"{n:032x}", "user_id": u, "rank": n % 10 + 1, "slot": "explore" if n % 10 > 7 else "exploit"}
+        | {"propensity": 0.3 if n % 10 > 7 else 1.0, "expected_response": 0.1 if n % 10 > 7 else None, "responded": n % 3 == 0}
+        | {"outcome": ("buy", "look", "ignore")[n % 3], "outcome_ts": at if n % 3 < 2 else None}
+        for n, u in enumerate(users)
+    ]
+
+
+def _budgets(users: list[str]) -> list[dict[str, Any]]:
+    told = {"segment": "buy", "entropy_bits": 2.0, "evidence": 9.0, "trials": 4, "expected": 0.5, "responses": 1}
+    return [{"user_id": u, **told, "ratio": 1.1, "factor": 1.0, "slots": 1 + n % 3} for n, u in enumerate(users)]
 
 
 def write_ops(store: Store, spark: Any) -> None:
@@ -94,6 +130,7 @@ def write_ops(store: Store, spark: Any) -> None:
         "score_users": 47,
         "segment_users": 12,
         "track_migration": 14,
+        "collect_feedback": 9,
         "recommend_items": 33,
     }
     at = datetime(2026, 11, 1, 3, 0, tzinfo=UTC)
@@ -327,6 +364,7 @@ def _lists(users: list[str], tastes: np.ndarray, sizes: Sizes, rng: np.random.Ge
                     "score": 1.0 / (k + 1),
                     "relevance": 0.5,
                     "propensity": float(np.clip(rng.lognormal(-3, 0.8), 0.002, 1)) if explore else 1.0,
+                    "expected_response": 0.08 if explore else None,
                     "source": "explore" if explore else "history",
                     "reason_code": code,
                     "reason_key": category,

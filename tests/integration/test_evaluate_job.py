@@ -220,7 +220,7 @@ def test_balance_sweeps_lambda_and_slots_on_lists_of_their_own(rows: pd.DataFram
     methods = set(rows.loc["balance"].index.get_level_values("method"))
     assert methods == {
         f"calibrated λ={w} slots={s}" for w, s in (("0", 0), ("0.5", 0), ("0", 1), ("0.5", 1), ("0.3", 0), ("0.3", 1), ("0.3", 2))
-    }
+    } | {f"calibrated λ=0.3 slots=1 draw={d}" for d in ("share", "ucb")}
     strict, free = (value(rows, "balance", f"calibrated λ={w} slots=0", "kl_bits") for w in ("0.5", "0"))
     assert strict < free  # a list that is calibrated harder stands nearer to its target
 

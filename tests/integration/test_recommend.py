@@ -46,14 +46,25 @@ def frame_of(spark: SparkSession, rows: pd.DataFrame, ddl: str) -> DataFrame:
 def on_spark(spark: SparkSession, made: Shop) -> Sources:
     events = "user_id string, item_id string, event_type string, event_date date"
     stock = frame_of(spark, made.item_categories, "item_id string, category string, weight double")
-    shares = "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double"
+    shares = (
+        "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double, "
+        "visit_probability double"
+    )
+    response = "segment string, category string, shape double, rate double, ratio double, strength double"
+    budgets = "user_id string, segment string, slots int"
     values = (
         "user_id string, item_id string, p_next_trip double, source string, known_events bigint, purchases bigint, "
         "events bigint, cosine double"
     )
     valued = frame_of(spark, values_of(made), values).withColumn("model_id", F.lit("m1"))
     return Sources(
-        frame_of(spark, made.events, events), stock, stock, frame_of(spark, made.interests, shares), valued.localCheckpoint()
+        frame_of(spark, made.events, events),
+        stock,
+        stock,
+        frame_of(spark, made.interests, shares),
+        valued.localCheckpoint(),
+        frame_of(spark, made.response, response),
+        frame_of(spark, made.budgets, budgets),
     )
 
 
@@ -84,11 +95,22 @@ def test_lists_from_raw_events_are_those_of_plain_python(listed: DataFrame) -> N
 
 
 def test_every_law_holds_and_the_check_says_so(listed: DataFrame, sources: Sources) -> None:
-    check(listed, sources, k=8, explore_slots=2)
+    check(listed, sources, policy())
     found = sorted_pandas(listed)
     assert (found["rank"].to_numpy().reshape(-1, 8) == np.arange(1, 9)).all()
-    assert (found["slot"].to_numpy().reshape(-1, 8) == ["exploit"] * 6 + ["explore"] * 2).all()
+    explored = found[found["slot"] == "explore"].groupby("user_id")
+    slots = shop().budgets.set_index("user_id")["slots"]
+    assert explored.size().to_dict() == slots.to_dict()
+    assert (explored["rank"].min() == 9 - slots).all(), "they stand at the end"
+    assert set(slots) == {1, 2, 3}
     assert found.groupby("user_id")["item_id"].nunique().eq(8).all()
+    guess = shop().interests.set_index(["user_id", "category"])
+    for row in found.itertuples():
+        told = None if row.slot == "exploit" else guess.loc[(row.user_id, row.category)]
+        own = (
+            None if told is None else told["predicted_share"] if pd.isna(told["visit_probability"]) else told["visit_probability"]
+        )
+        assert (pd.isna(row.expected_response) and own is None) or row.expected_response == pytest.approx(own)
 
 
 def test_every_reason_is_found_where_it_points(listed: DataFrame) -> None:
@@ -185,7 +207,7 @@ def test_the_check_finds_planted_faults(listed: DataFrame, sources: Sources) -> 
     }
     for fault, frame in faults.items():
         with pytest.raises(ContractError, match=f"1 users break .* such as {first['user_id']}"):
-            check(frame, sources, k=8, explore_slots=2)
+            check(frame, sources, policy())
             pytest.fail(fault)
 
 
@@ -206,10 +228,10 @@ def test_lists_that_cannot_be_filled_stop_the_job(spark: SparkSession) -> None:
     made = shop(seed=2)
     only = made.interests[made.interests["category"] == "c1"].assign(rank=1, target_share=1.0)
     made = replace(made, interests=only, user_vectors={u: v for u, v in made.user_vectors.items() if u in set(only["user_id"])})
-    sources, how = on_spark(spark, made), policy(k=40, explore_slots=2)
+    sources, how = on_spark(spark, made), policy(k=40, explore_budget="fixed")
     found = recommendations(rows_for_blocks(sources, how, POPULARITY, users=30), how)
     with pytest.raises(ContractError, match="a short list lacks items"):
-        check(found, sources, k=40, explore_slots=2)
+        check(found, sources, how)
 
 
 def write(store: Store, spark: SparkSession, made: Shop) -> None:
@@ -222,7 +244,7 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
         }
     )
     stamps = {"as_of": F.lit(AS_OF), "run_id": F.lit("r"), "synthetic": F.lit(True), "reason": F.lit("made")}
-    told = {"evidence": F.lit(1.0), "visit_probability": F.lit(0.5), "is_predicted_top": F.lit(False), "model_id": F.lit("m1")}
+    told = {"evidence": F.lit(1.0), "is_predicted_top": F.lit(False), "model_id": F.lit("m1")}
     chances = {"p_o": F.lit(0.5), "p_interest": F.lit(0.0), "p_buy": F.lit(0.5), "horizon_days": F.lit(28), "segment": F.lit("O")}
     titles = sources.item_categories.select("item_id").distinct()
     frames = {
@@ -231,6 +253,12 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
         "silver.item_categories": sources.item_categories.withColumn("category_path", F.col("category")),
         "gold.user_interests": sources.interests.withColumns(stamps | told),
         "gold.user_item_values": sources.values.withColumns(stamps | chances),
+        "gold.exploration_response": sources.response.withColumns(
+            stamps | {c: F.lit(0) for c in ("trials", "expected", "responses", "ratio_low", "ratio_high")}
+        ),
+        "gold.exploration_budgets": sources.budgets.withColumns(
+            stamps | {c: F.lit(0) for c in ("entropy_bits", "evidence", "trials", "expected", "responses", "ratio", "factor")}
+        ),
     }
     for name, frame in frames.items():
         put(store, name, frame, fingerprint=str(len(made.events)))

@@ -70,6 +70,8 @@ class Tables:
     interests: DataFrame
     segments: DataFrame
     values: DataFrame
+    response: DataFrame
+    budgets: DataFrame
     recommendations: DataFrame
     item_vectors: DataFrame
     examples: DataFrame

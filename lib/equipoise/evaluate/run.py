@@ -109,12 +109,14 @@ class Evaluation:
             shown_only(at.item_categories, at.items, one.not_shown),
             at.interests.join(users, "user_id", "left_semi"),
             at.values.join(users, "user_id", "left_semi"),
+            at.response,
+            at.budgets,
         )
         candidates = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
         settings = balance.policies(one.policy, one.frontier)
         found = dict(list(balance.sweep(candidates, settings).toPandas().groupby("policy")))
         swept = {
-            balance.name(setting): published.lists_of(found[i], self.behaviour, self.catalogue, setting.k)
+            balance.name(setting, one.policy): published.lists_of(found[i], self.behaviour, self.catalogue, setting.k)
             for i, setting in enumerate(settings)
         }
         target, following = self._share("target_share"), shares(counts.of_window(number))

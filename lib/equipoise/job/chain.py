@@ -1,4 +1,4 @@
-"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not ten times."""
+"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not eleven times."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ ORDER = (
     "score_users",
     "segment_users",
     "track_migration",
+    "collect_feedback",
     "value_items",
     "recommend_items",
     "evaluate_models",

@@ -29,10 +29,12 @@ class Job:
     """One verb: what it reads and writes, and which settings can change its result.
 
     sections: of the settings, but for what `ignores` names as section.key. promotes: a published model may become CURRENT.
+    earlier: gold tables whose slices that were published before as_of are read too, where there are any.
     """
 
     name: str
     reads: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     ignores: tuple[str, ...] = ()
@@ -60,6 +62,8 @@ class Context:
     registry_or_none: Registry | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     rows_out: dict[str, int] = field(default_factory=dict)
+    published: dict[str, dict[date, int]] = field(default_factory=dict)
+    """Of each table of Job.earlier: as-of dates published before this one, and the version that was published."""
 
     @property
     def as_of(self) -> date:
@@ -96,6 +100,15 @@ class Context:
     def at_as_of(self, name: str) -> DataFrame:
         """Its rows of this as-of date."""
         return self.read(name).filter(F.col("as_of") == F.lit(self.as_of))
+
+    def read_earlier(self, name: str) -> DataFrame:
+        """Its rows of the as-of dates that were published before this one; a slice that was made again since is read as it is
+        now. Nothing before the first of them."""
+        if name not in self.job.earlier:
+            raise StoreError(f"{self.job.name} reads earlier {name} without declaring it; add it to Job.earlier")
+        if dates := sorted(self.published[name]):
+            return self.store.read(name).filter(F.col("as_of").isin(dates))
+        return self.spark.createDataFrame([], CATALOGUE[name].struct_type())
 
     def read_latest(self, name: str) -> DataFrame:
         """A table about runs, newest version; not part of the fingerprint."""

@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from equipoise.clock import now
 from equipoise.errors import EquipoiseError, GateError, StoreError
 from equipoise.job.context import Context, Job, say
@@ -68,8 +70,10 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     chosen = _decisive(job, settings)
     code = code_version(job_file)
     extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
+    published = {name: _published_before(store, name, as_of) for name in job.earlier} if as_of else {}
+    extra |= {f"{name} of {day}": str(v) for name, dated in published.items() for day, v in dated.items()}
     identity = run_id(job.name, as_of, sha256(chosen), code, inputs, model_id, extra)
-    ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry)
+    ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry, published=published)
     ledger = Ledger(store, spark)
     entry = Entry(identity, 0, job.name, as_of, sha256(chosen), code, inputs, {}, {}, now(), None, "running", None)
     there = _already_there(ctx, settings)
@@ -115,6 +119,14 @@ def _pin(store: Store, job: Job) -> dict[str, int]:
     return {n: v for n, v in versions.items() if v is not None}
 
 
+def _published_before(store: Store, name: str, as_of: date) -> dict[date, int]:
+    """As-of date → version of the table, of what publish_report made public before as_of."""
+    if store.version("ops.published") is None:
+        return {}
+    rows = store.read("ops.published").filter((F.col("table_name") == name) & (F.col("as_of") < F.lit(as_of))).collect()
+    return {r["as_of"]: int(r["version"]) for r in rows}
+
+
 def _current(registry: Registry) -> str:
     current = registry.current()
     if current is None:
@@ -155,5 +167,5 @@ def _model_there(ctx: Context) -> bool:
 
 def slice_of(name: str, as_of: date | None, source: str, run: str) -> dict[str, object]:
     """The slice of a table that a run replaces."""
-    known: dict[str, object] = {"as_of": as_of, "source": source, "run_id": run}
+    known: dict[str, object] = {"as_of": as_of, "settled_by": as_of, "source": source, "run_id": run}
     return {k: known[k] for k in CATALOGUE[name].slice_by}

@@ -41,13 +41,19 @@ COLUMNS = {
     "target": "double",
     "predicted": "double",
     "observed": "double",
+    "guess": "double",
+    "shape": "double",
+    "rate": "double",
+    "slots": "int",
     "seen": "boolean",
 }
 """Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
 
 candidate: user × item × category of the item: weight, share (of the item in the category's popularity), value, cosine
 (null where it was not computed), source (a name of SOURCES), known, bought, looked.
-interest: user × category: a row of gold.user_interests with target, predicted and observed share, and whether it is seen.
+interest: user × category: a row of gold.user_interests with target, predicted and observed share, guess of the response to
+exploring it, shape and rate of the ratio it is corrected by, the user's budget of explore slots (the same in each of the
+user's rows), and whether it is seen.
 shelf: item × category: weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
 """
 
@@ -66,13 +72,20 @@ class Shelved:
 
 @dataclass(frozen=True)
 class Interests:
-    """Per user × category (u, c): gold.user_interests as matrices, 0 or False where it has no row (`there`)."""
+    """Per user × category (u, c): gold.user_interests as matrices, 0 or False where it has no row (`there`).
+
+    guess, shape, rate: see `feedback.response`. slots (u,): the user's budget.
+    """
 
     there: Bools
     seen: Bools
     target: Floats
     predicted: Floats
     observed: Floats
+    guess: Floats
+    shape: Floats
+    rate: Floats
+    slots: Ints
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,10 @@ def _interests(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[An
         return out
 
     there, seen = flags(np.ones(len(rows), dtype=np.bool_)), flags(rows["seen"].to_numpy(np.bool_))
-    return Interests(there, seen, shares("target"), shares("predicted"), shares("observed"))
+    slots = np.zeros(len(users), dtype=np.int64)
+    slots[at[0]] = rows["slots"].to_numpy(np.float64)
+    target, predicted, observed, guess = (shares(n) for n in ("target", "predicted", "observed", "guess"))
+    return Interests(there, seen, target, predicted, observed, guess, shares("shape"), shares("rate"), slots)
 
 
 def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any]) -> Candidates:

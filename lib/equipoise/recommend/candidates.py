@@ -68,7 +68,7 @@ def block_rows(
 
     Args:
         candidates: user_id, item_id, value, known, bought, looked, cosine, source (a name of SOURCES).
-        interests: gold.user_interests of one as_of.
+        interests: gold.user_interests of one as_of, with shape, rate and slots (see `feedback.table.ratios_of`).
         seen: user_id, category.
         category_items: see `popularity.category_items`.
         blocks: number of blocks; a user's block is a hash of user_id.
@@ -79,7 +79,9 @@ def block_rows(
     candidate = candidates.join(facts, "item_id").withColumn("block", block)
     marked = seen.withColumn("seen", F.lit(True))
     shares = [F.col(f"{name}_share").alias(name) for name in ("target", "predicted", "observed")]
-    interest = interests.select("user_id", "category", *shares).join(marked, ["user_id", "category"], "left")
+    shares.append(F.coalesce("visit_probability", "predicted_share").alias("guess"))
+    told = interests.select("user_id", "category", *shares, "shape", "rate", "slots")
+    interest = told.join(marked, ["user_id", "category"], "left")
     interest = interest.withColumn("seen", F.coalesce("seen", F.lit(False))).withColumn("block", block)
     shelf = shelves(category_items, depth=depth).withColumn("place", F.when(F.col("place") <= depth, F.col("place")))
     shelf = shelf.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(blocks - 1))))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import numpy as np
 
+from equipoise.feedback.response import Ratios, floored, optimistic, thompson
 from equipoise.recommend.block import Block, Floats, Ints, Shelved
 
 SMALLEST_SHARE = 1e-12
 """A predicted share of 0 counts as this: whatever stands in the pool can be drawn, so its propensity is not 0."""
+
+Drawing = Literal["share", "thompson", "ucb"]
 
 
 def inclusion_probabilities(shares: Floats, slots: int) -> Floats:
@@ -60,7 +64,8 @@ def generator(seed: int, user_id: str, as_of: date) -> np.random.Generator:
 @dataclass(frozen=True)
 class Slot:
     """One explored item. category: position; weight: its part in the draw, 0 when nothing was drawn; unseen: else least
-    known; value: the predicted share of an unseen category, the observed share of a least known one."""
+    known; value: the predicted share of an unseen category, the observed share of a least known one; guess: probability of a
+    response before any feedback."""
 
     item: Shelved
     category: int
@@ -68,18 +73,28 @@ class Slot:
     propensity: float
     unseen: bool
     value: float
+    guess: float
 
 
-def explored(
-    block: Block, user: int, taken: set[str], *, slots: int, pool: int, min_visits: int, random: tuple[int, str, date]
-) -> list[Slot]:
-    """The user's explore slots: drawn from unseen categories, by predicted share; where too few are left, the least known.
+@dataclass(frozen=True)
+class Exploring:
+    """How categories are drawn; the fields are the settings recommend.explore_* of the same names, without the prefix."""
+
+    pool: int
+    min_visits: int
+    draw: Drawing
+    floor: float
+
+
+def explored(block: Block, user: int, taken: set[str], slots: int, how: Exploring, random: tuple[int, str, date]) -> list[Slot]:
+    """The user's explore slots: drawn from unseen categories; where too few are left, the least known.
 
     Each category of the pool stands for one item, its most popular one that is neither in `taken` nor another category's,
     fixed before the draw: so an item's propensity is its category's inclusion probability, also where items have several
-    categories. The pool holds the `pool` unseen categories with the highest predicted share that have an item with
-    `min_visits` visits; with fewer than `slots` of those, unseen categories of rare items join. If the pool still is not
-    larger than the slots, all of it is taken and seen categories with the lowest observed share fill up.
+    categories. The pool holds the unseen categories that promise most (`share`: predicted share; else the guess times the mean
+    of its ratio) and have an item with `min_visits` visits; with fewer than `slots` of those, unseen categories of rare items
+    join. If the pool still is not larger than the slots, all of it is taken and seen categories with the lowest observed share
+    fill up.
 
     Args:
         random: run seed, user id and as_of of the draw.
@@ -88,17 +103,25 @@ def explored(
         return []
     facts = block.interests
     unseen = [c for c in np.flatnonzero(facts.there[user] & ~facts.seen[user]) if c != block.unknown]
-    unseen.sort(key=lambda c: (-facts.predicted[user, c], c))
+    promise = facts.predicted[user] if how.draw == "share" else facts.guess[user] * ratios(block, user).mean
+    unseen.sort(key=lambda c: (-promise[c], c))
     used = set(taken)
     drawable: dict[int, Shelved] = {}
-    for visits, most in ((min_visits, pool), (0, slots)):
+    for visits, most in ((how.min_visits, how.pool), (0, slots)):
         for c in unseen:
             if len(drawable) >= most:
                 break
             if c not in drawable:
                 _take_first(block, int(c), used, visits, drawable)
-    found = _drawn(block, user, drawable, slots, random)
+    found = _drawn(block, user, drawable, slots, how, random)
     return found + _least_known(block, user, used, slots - len(found))
+
+
+def ratios(block: Block, user: int, categories: list[int] | slice = slice(None)) -> Ratios:
+    """Posteriors of the user's categories; 1 for sure where the user has no row."""
+    there = block.interests.there[user, categories]
+    shape, rate = (np.where(there, m[user, categories], 1.0) for m in (block.interests.shape, block.interests.rate))
+    return Ratios(shape, rate)
 
 
 def _take_first(block: Block, category: int, used: set[str], min_visits: int, into: dict[int, Shelved]) -> None:
@@ -108,18 +131,38 @@ def _take_first(block: Block, category: int, used: set[str], min_visits: int, in
         into[category] = item
 
 
-def _drawn(block: Block, user: int, drawable: dict[int, Shelved], slots: int, random: tuple[int, str, date]) -> list[Slot]:
+def _drawn(
+    block: Block, user: int, drawable: dict[int, Shelved], slots: int, how: Exploring, random: tuple[int, str, date]
+) -> list[Slot]:
     if not drawable:
         return []
-    categories = list(drawable)
-    shares = block.interests.predicted[user, categories]
-    weights = np.maximum(shares, SMALLEST_SHARE)
-    propensity = inclusion_probabilities(shares, slots)
+    categories, source = list(drawable), generator(*random)
+    shares, guess = block.interests.predicted[user, categories], block.interests.guess[user, categories]
+    if how.draw == "share":
+        propensity = inclusion_probabilities(shares, slots)
+        weights = np.maximum(shares, SMALLEST_SHARE) / np.maximum(shares, SMALLEST_SHARE).sum()
+    else:
+        propensity = _learning(guess, ratios(block, user, categories), slots, how, source)
+        weights = propensity / propensity.sum()
     return [
-        Slot(drawable[categories[n]], categories[n], w, p, True, v)
-        for n in draw(propensity, generator(*random))
-        for w, p, v in [(float(weights[n] / weights.sum()), float(propensity[n]), float(shares[n]))]
+        Slot(
+            drawable[categories[n]],
+            categories[n],
+            float(weights[n]),
+            float(propensity[n]),
+            True,
+            float(shares[n]),
+            float(guess[n]),
+        )
+        for n in draw(propensity, source)
     ]
+
+
+def _learning(guess: Floats, known: Ratios, slots: int, how: Exploring, source: np.random.Generator) -> Floats:
+    """(p,) probabilities by what feedback says of the categories."""
+    guess = np.maximum(guess, SMALLEST_SHARE)
+    best = thompson(guess, known, slots, source) if how.draw == "thompson" else optimistic(guess, known, slots)
+    return floored(best, how.floor)
 
 
 def _least_known(block: Block, user: int, used: set[str], slots: int) -> list[Slot]:
@@ -140,7 +183,7 @@ def _least_known(block: Block, user: int, used: set[str], slots: int) -> list[Sl
             _take_first(block, int(c), used, 0, item)
             unseen = not facts.seen[user, c]
             value = float((facts.predicted if unseen else facts.observed)[user, c])
-            found += [Slot(s, int(c), 0.0, 1.0, unseen, value) for s in item.values()]
+            found += [Slot(s, int(c), 0.0, 1.0, unseen, value, float(facts.guess[user, c])) for s in item.values()]
         if len(found) == before:
             break
     return found

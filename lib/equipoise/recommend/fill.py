@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from equipoise.recommend.block import POPULAR, Block, Candidates, Shelved
+from equipoise.recommend.block import POPULAR, Block, Candidates, Ints, Shelved
 
 
-def filled(block: Block, wanted: int) -> Candidates:
-    """The block's candidates, with the most popular shelved items added for users who have fewer than `wanted`.
+def filled(block: Block, wanted: Ints) -> Candidates:
+    """The block's candidates, with the most popular shelved items added for users who have fewer than `wanted` (u,).
 
     Only items with a category in the user's gold.user_interests count, so that their reason can be looked up there; every
     category is, unless the catalogue has more of them than are kept per user. A user stays short only when the shelves
@@ -27,7 +27,7 @@ def filled(block: Block, wanted: int) -> Candidates:
         has = set(block.candidates.item_id[block.candidates.user == user])
         known = block.interests.there[user]
         open_ = (s for s in popular_first if s.item_id not in has and known[s.categories].any())
-        added += [(int(user), s) for _, s in zip(range(wanted - int(held[user])), open_, strict=False)]
+        added += [(int(user), s) for _, s in zip(range(int(wanted[user] - held[user])), open_, strict=False)]
     return _with(block.candidates, added)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from equipoise.recommend.block import POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
-from equipoise.recommend.explore import Slot, explored
+from equipoise.recommend.explore import Drawing, Exploring, Slot, explored
 from equipoise.recommend.fill import filled
 from equipoise.recommend.relevance import DECIMALS, relevance, scales
 from equipoise.recommend.rerank import rerank_user_block
@@ -27,6 +28,7 @@ ROWS = {
     "reason_code": "string",
     "reason_key": "string",
     "reason_value": "double",
+    "expected_response": "double",
     "bought": "bigint",
 }
 """What comes out: gold.recommendations without words and stamps. bought: how many of the counted events were purchases."""
@@ -37,7 +39,8 @@ class Policy:
     """How lists are made of candidates; the fields are the settings of the same names.
 
     calibration is λ; seed and as_of make the exploration's draw; min_item_events: categories whose popular items have fewer
-    visits are explored only when nothing else is left.
+    visits are explored only when nothing else is left. explore_budget: everybody has explore_slots, or each user the budget
+    of gold.exploration_budgets.
     """
 
     as_of: date
@@ -46,8 +49,21 @@ class Policy:
     calibration: float
     alpha: float
     explore_pool: int
+    explore_draw: Drawing
+    explore_floor: float
+    explore_budget: Literal["fixed", "personal"]
     min_item_events: int
     seed: int
+
+    def slots(self, block: Block) -> Ints:
+        """(u,) explore slots of each user."""
+        own = block.interests.slots
+        return own if self.explore_budget == "personal" else np.full_like(own, self.explore_slots)
+
+    @property
+    def exploring(self) -> Exploring:
+        """How categories are drawn."""
+        return Exploring(self.explore_pool, self.min_item_events, self.explore_draw, self.explore_floor)
 
 
 @dataclass(frozen=True)
@@ -66,9 +82,9 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     A user gets fewer than k rows only when gold.user_interests and the catalogue together hold too few items; the caller
     checks that.
     """
-    length = policy.k - policy.explore_slots
-    scored = score(block, length)
-    chosen, gains = exploit(block, scored, length=length, calibration=policy.calibration, alpha=policy.alpha)
+    lengths = policy.k - policy.slots(block)
+    scored = score(block, lengths)
+    chosen, gains = exploit(block, scored, lengths=lengths, calibration=policy.calibration, alpha=policy.alpha)
     first = _exploit_rows(block, scored, chosen, gains)
     last = _explore_rows(block, scored, chosen, policy)
     rows = pd.concat([first, last], ignore_index=True).sort_values(["user", "rank"], ignore_index=True)
@@ -82,8 +98,8 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     return rows[list(ROWS)]
 
 
-def score(block: Block, wanted: int) -> Scored:
-    """The candidates (at least `wanted` per user where there is enough to fill up) with their relevance.
+def score(block: Block, wanted: Ints) -> Scored:
+    """The candidates (at least `wanted` (u,) of each user where there is enough to fill up) with their relevance.
 
     Order: relevance, then Σ over categories of target share · the item's part of the category's popularity, then cosine
     (known before unknown), then item_id.
@@ -99,14 +115,14 @@ def score(block: Block, wanted: int) -> Scored:
     return Scored(candidates, relevant, scale, order)
 
 
-def exploit(block: Block, scored: Scored, *, length: int, calibration: float, alpha: float) -> tuple[Ints, Floats]:
-    """Calibrated lists: candidate numbers (u, length), −1 where a user has run out, and their gains (u, length).
+def exploit(block: Block, scored: Scored, *, lengths: Ints, calibration: float, alpha: float) -> tuple[Ints, Floats]:
+    """Calibrated lists of `lengths` (u,): candidate numbers (u, longest), −1 where a list ends, and their gains (u, longest).
 
     The re-ranking decides who is in the list; within it the most relevant come first. Steck's objective does not depend on
     the order, so this costs no calibration, and measured (as in `relevance.mixture`, no explore slots) NDCG@10 at λ = .3
     is .2218 instead of .2191 in the order of the choice, at λ = .5 .2182 instead of .2099, at λ = 0 .2250.
     """
-    candidates, users = scored.candidates, len(block.users)
+    candidates, users, length = scored.candidates, len(block.users), int(lengths.max(initial=0))
     ranked_user = candidates.user[scored.order]
     held = np.bincount(ranked_user, minlength=users)
     place = np.empty(len(ranked_user), dtype=np.int64)  # place of a candidate in its user's row of the matrices below
@@ -125,6 +141,8 @@ def exploit(block: Block, scored: Scored, *, length: int, calibration: float, al
     chosen, gains = rerank_user_block(
         relevant, categories, weights, _reachable(block, candidates), length=length, calibration=calibration, alpha=alpha
     )
+    # A step of the greedy choice does not ask how long the list will be: a shorter one is the beginning of a longer one.
+    gains = np.where(np.arange(length) < lengths[:, None], gains, -np.inf)
     place_of = np.where(np.isfinite(gains), chosen, width)  # places run from the most relevant on
     best_first = np.argsort(place_of, axis=1, kind="stable")
     gains = np.take_along_axis(gains, best_first, axis=1)
@@ -170,6 +188,7 @@ def _exploit_rows(block: Block, scored: Scored, chosen: Ints, gains: Floats) -> 
             "source": np.array(["", *SOURCES], dtype=object)[candidates.source[taken]],
             "reason_code": codes.astype(object),
             "reason_value": values,
+            "expected_response": np.nan,
             "bought": candidates.bought[taken],
         }
     )
@@ -189,19 +208,11 @@ def _main_category(block: Block, candidates: Candidates) -> Ints:
 
 
 def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) -> pd.DataFrame:
-    candidates = scored.candidates
+    candidates, budget = scored.candidates, policy.slots(block)
     rows: list[tuple[int, int, Slot]] = []
     for user, name in enumerate(block.users):
         taken = {str(candidates.item_id[j]) for j in chosen[user] if j >= 0}
-        slots = explored(
-            block,
-            user,
-            taken,
-            slots=policy.explore_slots,
-            pool=policy.explore_pool,
-            min_visits=policy.min_item_events,
-            random=(policy.seed, name, policy.as_of),
-        )
+        slots = explored(block, user, taken, int(budget[user]), policy.exploring, (policy.seed, name, policy.as_of))
         rows += [(user, policy.k + n, slot) for n, slot in enumerate(slots)]
     user_of = np.array([r[0] for r in rows], dtype=np.int64)
     found = [r[2] for r in rows]
@@ -221,6 +232,7 @@ def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) ->
             "source": "explore",
             "reason_code": np.array(["unseen_category" if s.unseen else "least_known" for s in found], dtype=object),
             "reason_value": np.array([s.value for s in found]),
+            "expected_response": np.array([s.guess for s in found]),
             "bought": 0,
         }
     )

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
+from equipoise.feedback.table import ratios_of
 from equipoise.recommend.block import parse
 from equipoise.recommend.candidates import block_rows
 from equipoise.recommend.history import seen_categories, visits
@@ -23,7 +24,8 @@ USERS_PER_BLOCK = 512
 
 @dataclass(frozen=True)
 class Sources:
-    """What lists are made from, all of one as_of: events before it, interests, gold.user_item_values and the categories.
+    """What lists are made from, all of one as_of: events before it, interests, gold.user_item_values and the categories,
+    and what exploring found out (gold.exploration_response, gold.exploration_budgets).
 
     stock: silver.item_categories of the items that may be shown; item_categories: of all, for what a user has seen.
     """
@@ -33,6 +35,8 @@ class Sources:
     stock: DataFrame
     interests: DataFrame
     values: DataFrame
+    response: DataFrame
+    budgets: DataFrame
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,9 @@ def rows_for_blocks(sources: Sources, policy: Policy, how: Popularity, *, users:
     )
     seen = seen_categories(visited, sources.item_categories)
     stock = category_items(popularity, sources.stock)
-    return block_rows(found, sources.interests, seen, stock, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
+    ratios = ratios_of(sources.interests, sources.budgets, sources.response)
+    interests = sources.interests.join(ratios, ["user_id", "category"])
+    return block_rows(found, interests, seen, stock, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
 
 
 def recommendations(rows: DataFrame, policy: Policy) -> DataFrame:
@@ -105,20 +111,19 @@ def check_sources(sources: Sources, *, k: int) -> tuple[int, str]:
     return users, models[0]
 
 
-def check(listed: DataFrame, sources: Sources, *, k: int, explore_slots: int) -> None:
+def check(listed: DataFrame, sources: Sources, policy: Policy) -> None:
     """Asserts what every list promises.
 
-    Every user of the interests has k rows with ranks 1..k and k different items, the last `explore_slots` of them explore;
-    propensities are 1 for exploit rows; unseen categories are unseen; reasons about a category are the value that
-    gold.user_interests holds.
+    Every user of the interests has k rows with ranks 1..k and k different items, the last of them explore, as many as the
+    policy gives the user; propensities are 1 for exploit rows; unseen categories are unseen; reasons about a category are the
+    value that gold.user_interests holds.
 
     Raises:
         ContractError: with the laws that are broken, how many users break them, and examples.
     """
+    slots = f"the last {policy.explore_slots}" if policy.explore_budget == "fixed" else "the last slots of exploration_budgets"
     broken = {
-        f"exactly {k} rows, ranks 1..{k}, no item twice, the last {explore_slots} explore": _misshapen(
-            listed, sources, k, explore_slots
-        ),
+        f"exactly {policy.k} rows, ranks 1..{policy.k}, no item twice, {slots} explore": _misshapen(listed, sources, policy),
         "a reason about a category holds the value of gold.user_interests": _untrue(listed, sources),
     }
     found = [
@@ -131,8 +136,10 @@ def check(listed: DataFrame, sources: Sources, *, k: int, explore_slots: int) ->
         raise ContractError(f"{'; '.join(found)}; a short list lacks items in the user's categories: {way_out}")
 
 
-def _misshapen(listed: DataFrame, sources: Sources, k: int, explore_slots: int) -> DataFrame:
-    explore = F.col("slot") == "explore"
+def _misshapen(listed: DataFrame, sources: Sources, policy: Policy) -> DataFrame:
+    k, explore = policy.k, F.col("slot") == "explore"
+    own = F.col("slots") if policy.explore_budget == "personal" else F.lit(policy.explore_slots)
+    budgeted = sources.budgets.select("user_id", own.alias("budget"))
     shape = listed.groupBy("user_id").agg(
         F.count(F.lit(1)).alias("rows"),
         F.countDistinct("item_id").alias("items"),
@@ -140,24 +147,14 @@ def _misshapen(listed: DataFrame, sources: Sources, k: int, explore_slots: int) 
         F.min("rank").alias("first"),
         F.max("rank").alias("last"),
         F.sum(explore.cast("int")).alias("explored"),
-        F.sum((explore & (F.col("rank") > k - explore_slots)).cast("int")).alias("explored_last"),
+        F.coalesce(F.min(F.when(explore, F.col("rank"))), F.lit(k + 1)).alias("first_explored"),
         F.min(F.when(~explore, F.col("propensity"))).alias("sure"),
     )
-    good: Column = F.lit(True)
-    expected = {
-        "rows": k,
-        "items": k,
-        "ranks": k,
-        "first": 1,
-        "last": k,
-        "explored": explore_slots,
-        "explored_last": explore_slots,
-        "sure": 1,
-    }
-    for name, value in expected.items():
+    good: Column = (F.col("explored") == F.col("budget")) & (F.col("first_explored") == k + 1 - F.col("budget"))
+    for name, value in {"rows": k, "items": k, "ranks": k, "first": 1, "last": k, "sure": 1}.items():
         good = good & (F.col(name) == value)
-    users = sources.interests.select("user_id").distinct()
-    return users.join(shape, "user_id", "left").filter(~F.coalesce(good, F.lit(False))).select("user_id")
+    users = sources.interests.select("user_id").distinct().join(budgeted, "user_id", "left").join(shape, "user_id", "left")
+    return users.filter(~F.coalesce(good, F.lit(False))).select("user_id")
 
 
 def _untrue(listed: DataFrame, sources: Sources) -> DataFrame:

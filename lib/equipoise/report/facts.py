@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.report import aggregates, moves, people
+from equipoise.tables.vocabulary import ALL_SEGMENTS
 
 Read = Callable[[str], DataFrame]
 """A table by its name; gold tables whole, all dates."""
@@ -41,6 +42,8 @@ class Facts:
     list_counts: pd.DataFrame
     reasons: pd.DataFrame
     propensity: pd.DataFrame
+    responses: pd.DataFrame
+    budgets: pd.DataFrame
     evaluation: pd.DataFrame
     chosen: list[tuple[str, str]]
     person_profiles: pd.DataFrame
@@ -89,6 +92,8 @@ def gather(read: Read, as_of: date) -> Facts:
             list_counts=aggregates.list_counts(lists).toPandas(),
             reasons=aggregates.reasons(lists).toPandas(),
             propensity=aggregates.propensity_bins(lists).toPandas(),
+            responses=gold("gold.exploration_response").filter(F.col("segment") == ALL_SEGMENTS).toPandas(),
+            budgets=gold("gold.exploration_budgets").groupBy("slots").agg(F.count("*").alias("users")).toPandas(),
             evaluation=gold("gold.evaluation").toPandas(),
             chosen=chosen,
             person_profiles=_of(gold("feature.user_profile"), users).toPandas(),

@@ -20,6 +20,8 @@ JOBS = {
     "gold.user_segments": "segment_users",
     "gold.interest_migration": "track_migration",
     "gold.category_transitions": "track_migration",
+    "gold.exploration_response": "collect_feedback",
+    "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",
     "gold.recommendations": "recommend_items",
 }

@@ -44,6 +44,13 @@ DERIVED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "count_if(kind = 'lost') AS lost, count_if(kind = 'returning') AS returning FROM told GROUP BY window_start, "
         "window_end, category",
     ),
+    "exploration": (
+        ("gold.exploration_response",),
+        "Per category of the last published date: how often users responded to it when they did not know it, against what was "
+        "expected.",
+        "SELECT category, trials, round(expected, 2) AS expected, responses, round(ratio, 3) AS ratio, round(ratio_low, 3) AS "
+        "ratio_low, round(ratio_high, 3) AS ratio_high FROM v_current_exploration_response WHERE segment = 'all'",
+    ),
     "lists": (
         ("gold.recommendations", "silver.items"),
         "The lists of the last published date with the items' names: who is shown what, in which place, and why.",

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from equipoise.settings.balance import Feedback, Migration, Recommend
+from equipoise.settings.section import Count, Positive, Section, Share
 from equipoise.tables.vocabulary import EVENT_TYPES
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A group of settings; unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def chosen(section: Section, into: Any) -> dict[str, Any]:
-    """The settings of a section that a dataclass or named tuple has fields for."""
-    names = {f.name for f in fields(into)} if is_dataclass(into) else set(into._fields)
-    return section.model_dump(include=names)
-
 
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "delta"]
 
@@ -253,74 +237,6 @@ class Segments(Section):
     kmeans_seed: Count = Field(1, description="Seed of K-means.")
 
 
-class Migration(Section):
-    """How interests move from window to window."""
-
-    seed: Count = Field(1, description="Seed of the random splits behind the noise band.")
-    permutations: Annotated[int, Field(ge=19, le=100_000)] = Field(
-        199, description="Random splits of a user's visit days per pair of windows; fewer than 19 have no 95th percentile."
-    )
-    min_days: Annotated[int, Field(ge=2)] = Field(
-        4, description="Visit days that both windows need before anything is said of a migration."
-    )
-    min_hits: Annotated[int, Field(ge=2)] = Field(
-        2, description="Visit days with a category in a window before it can be gained or returning."
-    )
-    absent_windows: Count = Field(2, description="Windows of the user in a row without a category before it can be lost.")
-    level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.05, description="False discovery rate of the categories gained and lost, per user and window."
-    )
-    trend_support: Positive = Field(
-        20.0,
-        description="Expected visit days of all users, per window and category, at which the population's trend counts by half.",
-    )
-    min_support: Annotated[int, Field(ge=1)] = Field(
-        20, description="Users behind a category of the transitions; rarer ones are folded into '(rest)'."
-    )
-    pseudo_all: Positive = Field(
-        50.0, description="Weight of the population's shares in a row of transitions, in windows of one user's whole interest."
-    )
-    pseudo_segment: Positive = Field(
-        50.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
-    )
-
-
-class Recommend(Section):
-    """Balanced lists."""
-
-    k: Count = Field(10, description="Items per list.")
-    explore_slots: Annotated[int, Field(ge=0)] = Field(
-        2, description="Slots at the end of the list for categories the user has not seen."
-    )
-    calibration: Share = Field(0.3, description="λ: weight of calibration against relevance (Steck 2018).")
-    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.01, description="Smoothing of the list's shares in the KL divergence (Steck 2018)."
-    )
-    history_candidates: Count = Field(100, description="Candidates from the user's own history.")
-    cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")
-    popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
-    value_cuts: Count = Field(
-        2, description="Earlier dates, whole horizons before as-of, from which the value of items is learnt."
-    )
-    value_examples: Count = Field(
-        600_000, description="User × item rows learnt from at most; users are sampled (seeded) to stay below."
-    )
-    exclude_categories: tuple[str, ...] = Field((), description="Top-level categories that are never recommended, such as fuel.")
-    min_item_events: Count = Field(
-        10, description="Items with fewer events before as-of are candidates only from the user's own history."
-    )
-    explore_pool: Count = Field(30, description="Unseen categories the exploration draws from, by predicted share.")
-    seed: Count = Field(1, description="Seed of the exploration draw.")
-
-    @model_validator(mode="after")
-    def _slots_fit(self) -> Recommend:
-        if self.explore_slots >= self.k:
-            raise ValueError(f"explore_slots = {self.explore_slots} must be less than k = {self.k}")
-        if self.explore_pool < self.explore_slots:
-            raise ValueError(f"explore_pool = {self.explore_pool} must be at least explore_slots = {self.explore_slots}")
-        return self
-
-
 class Evaluate(Section):
     """Evaluation."""
 
@@ -363,6 +279,7 @@ class Settings(Section):
     scoring: Scoring = Scoring()
     segments: Segments = Segments()
     migration: Migration = Migration()
+    feedback: Feedback = Feedback()
     recommend: Recommend = Recommend()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from equipoise.tables.feature import AS_OF, USER
 from equipoise.tables.ops import RUN_ID
 from equipoise.tables.schema import Column, Table
-from equipoise.tables.vocabulary import SEGMENTS, SLOTS, sql_list
+from equipoise.tables.vocabulary import ALL_CATEGORIES, ALL_SEGMENTS, SEGMENTS, SLOTS, sql_list
 
 STAMPS = (
     AS_OF,
@@ -256,6 +256,13 @@ RECOMMENDATIONS = Table(
             "DOUBLE",
             "Probability that the item is in this user's list under the policy's draw; 1 for exploit rows.",
         ),
+        Column(
+            "expected_response",
+            "DOUBLE",
+            "visit_probability of the category in gold.user_interests (predicted_share where that is null): what feedback on an "
+            "explore row is compared with.",
+            "an exploit row",
+        ),
         Column("source", "STRING", "Candidate source that brought the item: history, cosine, popular or explore."),
         Column(
             "reason_code",
@@ -265,6 +272,57 @@ RECOMMENDATIONS = Table(
         Column("reason_key", "STRING", "Where to look it up: item or category in the reason's source table."),
         Column("reason_value", "DOUBLE", "The number found there."),
         Column("reason", "STRING", "The reason in words."),
+        *STAMPS,
+    ),
+)
+
+EXPLORATION_RESPONSE = Table(
+    "gold",
+    "exploration_response",
+    "segment × category",
+    "How readily users of a segment responded to a category they did not know, against what the model expected of them.",
+    key=("segment", "category", "as_of"),
+    slice_by=("as_of",),
+    columns=(
+        Column("segment", "STRING", f"O, interest, buy, or {ALL_SEGMENTS} of them."),
+        Column("category", "STRING", f"Category that was explored, or {ALL_CATEGORIES} of them."),
+        Column("trials", "BIGINT", "Users × spans of response days in which the category was shown to explore it."),
+        Column("expected", "DOUBLE", "Responses to expect by expected_response of the lists."),
+        Column("responses", "BIGINT", "Trials in which the user responded: see responded of ops.feedback."),
+        Column(
+            "strength",
+            "DOUBLE",
+            "Weight, in expected responses, of what the ratio is shrunk towards; fitted for categories and segments.",
+        ),
+        Column("shape", "DOUBLE", "Shape of the gamma posterior of responses ÷ expected ones."),
+        Column("rate", "DOUBLE", "Its rate, in expected responses; 1 over its scale."),
+        Column(
+            "ratio", "DOUBLE", "Its mean: 1 = as often as expected; shrunk towards the category's, and that towards everybody's."
+        ),
+        Column("ratio_low", "DOUBLE", "Its 5 % quantile."),
+        Column("ratio_high", "DOUBLE", "Its 95 % quantile."),
+        *STAMPS,
+    ),
+)
+
+EXPLORATION_BUDGETS = Table(
+    "gold",
+    "exploration_budgets",
+    "user",
+    "How much of a list is for finding something out about the user, and from what that follows.",
+    key=("user_id", "as_of"),
+    slice_by=("as_of",),
+    columns=(
+        USER,
+        Column("segment", "STRING", "The user's segment in gold.user_segments, whose responses decide what is explored."),
+        Column("entropy_bits", "DOUBLE", "Entropy of observed_share, bits."),
+        Column("evidence", "DOUBLE", "Decayed weight of everything the user did."),
+        Column("trials", "BIGINT", "Categories × spans of response days shown to the user to explore."),
+        Column("expected", "DOUBLE", "Responses to expect of them."),
+        Column("responses", "BIGINT", "Responses there were."),
+        Column("ratio", "DOUBLE", "Responses ÷ expected ones against everybody's, shrunk towards 1."),
+        Column("factor", "DOUBLE", "What the usual number of slots is multiplied by, before the users' mean is taken out."),
+        Column("slots", "INT", "Explore slots; lists follow it with recommend.explore_budget = personal."),
         *STAMPS,
     ),
 )
@@ -294,4 +352,14 @@ EVALUATION = Table(
     ),
 )
 
-GOLD = (USER_INTERESTS, USER_SEGMENTS, INTEREST_MIGRATION, CATEGORY_TRANSITIONS, USER_ITEM_VALUES, RECOMMENDATIONS, EVALUATION)
+GOLD = (
+    USER_INTERESTS,
+    USER_SEGMENTS,
+    INTEREST_MIGRATION,
+    CATEGORY_TRANSITIONS,
+    EXPLORATION_RESPONSE,
+    EXPLORATION_BUDGETS,
+    USER_ITEM_VALUES,
+    RECOMMENDATIONS,
+    EVALUATION,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from equipoise.tables.schema import Column, Table
+from equipoise.tables.vocabulary import OUTCOMES, SLOTS, sql_list
 
 RUN_ID = Column("run_id", "STRING", "Fingerprint of the run: inputs' versions, settings, code and model.")
 
@@ -81,4 +82,41 @@ PUBLISHED = Table(
     ),
 )
 
-OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED)
+FEEDBACK = Table(
+    "ops",
+    "feedback",
+    "exposure_id",
+    "What was shown of the published lists, and what came of it: one row per place of a list that was shown, written once its days "
+    "of response are over.",
+    key=("exposure_id",),
+    slice_by=("settled_by",),
+    checks={
+        "outcome_known": f"outcome IN ({sql_list(OUTCOMES)})",
+        "slot_known": f"slot IN ({sql_list(SLOTS)})",
+        "propensity_is_a_probability": "propensity > 0 AND propensity <= 1.000001",
+    },
+    columns=(
+        Column("exposure_id", "STRING", "event_id of the first exposure of this place of the list in silver.events."),
+        Column("as_of", "DATE", "The as-of date of the list in gold.recommendations."),
+        Column("user_id", "STRING", "The user's pseudonym."),
+        Column("item_id", "STRING", "The item that was shown."),
+        Column("category", "STRING", "The category it stood for."),
+        Column("rank", "INT", "Its place in the list."),
+        Column("slot", "STRING", "exploit or explore."),
+        Column("propensity", "DOUBLE", "Probability of the item to be in this list, as logged with it."),
+        Column(
+            "expected_response",
+            "DOUBLE",
+            "Probability of a response to the category that was thought of before any feedback.",
+            "an exploit row, or a list of a version that did not log it",
+        ),
+        Column("shown_ts", "TIMESTAMP", "When it was first shown, UTC."),
+        Column("outcome", "STRING", "buy, look (any other event of the user with the item) or ignore."),
+        Column("outcome_ts", "TIMESTAMP", "Time of the first event that makes the outcome, UTC.", "ignored"),
+        Column("responded", "BOOLEAN", "Whether an event of the knowing types with any item of the category followed."),
+        Column("settled_by", "DATE", "The as-of date of the run that first saw the days of response over."),
+        RUN_ID,
+    ),
+)
+
+OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK)

@@ -44,6 +44,12 @@ NO_CATEGORY = "(none)"
 ALL_SEGMENTS, REST = "all", "(rest)"
 """In gold.category_transitions: everybody, and the categories that are too rare to stand alone."""
 
+ALL_CATEGORIES = "(all)"
+"""In gold.exploration_response: every category together."""
+
+OUTCOMES = ("buy", "look", "ignore")
+"""What came of an exposure."""
+
 
 def sql_list(values: tuple[str, ...]) -> str:
     """The values as a SQL IN list."""

@@ -23,6 +23,9 @@ def policy(**changes: object) -> Policy:
         "calibration": 0.4,
         "alpha": 0.01,
         "explore_pool": 5,
+        "explore_draw": "share",
+        "explore_floor": 0.1,
+        "explore_budget": "fixed",
         "min_item_events": 3,
         "seed": 1,
     }
@@ -85,9 +88,12 @@ class World:
         return [{**base, "category": c, "weight": w, "share": self.share(item, c), **facts} for c, w in self.categories[item]]
 
 
-def interest(user: str, category: str, target: float, predicted: float, observed: float, seen: bool) -> dict[str, object]:
+def interest(
+    user: str, category: str, target: float, predicted: float, observed: float, seen: bool, **told: float
+) -> dict[str, object]:
     shares = {"target": target, "predicted": predicted, "observed": observed}
-    return {"kind": INTEREST, "user_id": user, "category": category, "seen": seen, **shares}
+    known = {"guess": predicted, "shape": 10.0, "rate": 10.0, "slots": 2}
+    return {"kind": INTEREST, "user_id": user, "category": category, "seen": seen, **shares, **known, **told}
 
 
 def random_world(seed: int, *, items: int = 60, categories: int = 9, several: bool = False, depth: int = 6) -> World:
@@ -132,8 +138,21 @@ def random_rows(seed: int, *, users: int = 25, several: bool = False) -> pd.Data
             rows += world.candidate_rows(user, str(i), **({"cosine": near, "source": COSINE} if by_text else {}))
         mine = sorted({*seen, *rng.choice(names, size=int(rng.integers(4, len(names) + 1)), replace=False)})
         target, predicted, observed = (rng.dirichlet(np.ones(len(mine))) for _ in range(3))
+        slots = n % 4 + 1
+        told = np.random.default_rng(1000 * seed + n).uniform(size=(len(mine), 3))
         rows += [
-            interest(user, str(c), t, p, o if c in seen else 0.0, str(c) in seen)
-            for c, t, p, o in zip(mine, target, predicted, observed, strict=True)
+            interest(
+                user,
+                str(c),
+                t,
+                p,
+                o if c in seen else 0.0,
+                str(c) in seen,
+                guess=g[0],
+                shape=1 + 9 * g[1],
+                rate=1 + 9 * g[2],
+                slots=slots,
+            )
+            for c, t, p, o, g in zip(mine, target, predicted, observed, told, strict=True)
         ]
     return table(rows)

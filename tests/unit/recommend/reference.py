@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.stats import gamma
 
+from equipoise.feedback.response import DRAWS, QUANTILE
 from equipoise.recommend.explore import draw, generator
 from equipoise.recommend.lists import Policy
 
@@ -67,6 +69,22 @@ def inclusion(shares: list[float], slots: int) -> list[float]:
     return out
 
 
+def bandit(
+    how: str, guess: list[float], shape: list[float], rate: list[float], slots: int, random: np.random.Generator
+) -> list[float]:
+    """Share of draws, or of upper bounds, in which each category is among the best."""
+    out = [0.0] * len(guess)
+    if how == "ucb":
+        tries = [[g * gamma.ppf(QUANTILE, s, scale=1 / r) for g, s, r in zip(guess, shape, rate, strict=True)]]
+    else:
+        drawn = random.standard_gamma(shape, size=(DRAWS, len(guess)))
+        tries = [[g * x / r for g, x, r in zip(guess, one, rate, strict=True)] for one in drawn]
+    for one in tries:
+        for n in sorted(range(len(one)), key=lambda n: (-one[n], n))[:slots]:
+            out[n] += 1 / len(tries)
+    return out
+
+
 class Reference:
     """Everything about one user, from the block's rows."""
 
@@ -87,6 +105,7 @@ class Reference:
             item.source = str(row["source"])
         mine = frame[(frame["kind"] == "interest") & (frame["user_id"] == user)]
         self.interest = {row["category"]: row for row in mine.sort_values("category").to_dict("records")}
+        self.slots = policy.explore_slots if policy.explore_budget == "fixed" else int(mine["slots"].iloc[0])
 
     @staticmethod
     def _at(items: dict[str, Item], row: dict[str, object]) -> Item:
@@ -103,7 +122,7 @@ class Reference:
 
     def rows(self) -> list[tuple[object, ...]]:
         """rank, item, category, slot, source, reason_code, reason_key, score, relevance, propensity, reason_value."""
-        length = self.policy.k - self.policy.explore_slots
+        length = self.policy.k - self.slots
         by_popularity = sorted(self.shelf_items.values(), key=lambda i: (-i.popularity, -i.visits, i.item_id))
         for item in by_popularity:
             if len(self.candidates) < length and item.item_id not in self.candidates and set(item.weights) & set(self.interest):
@@ -136,11 +155,12 @@ class Reference:
         return (rank, item.item_id, category, "exploit", item.source, *reason[:2], item.score, item.relevance, 1.0, reason[2])
 
     def _explore_rows(self, taken: set[str], top: float, rank: int) -> list[tuple[object, ...]]:
-        slots = self.policy.explore_slots
+        slots, how = self.slots, self.policy.explore_draw
         if slots == 0:
             return []
         unseen = [c for c, row in self.interest.items() if not row["seen"] and c != "UNKNOWN"]
-        unseen.sort(key=lambda c: (-self.interest[c]["predicted"], c))
+        promise = {c: r["predicted"] if how == "share" else r["guess"] * r["shape"] / r["rate"] for c, r in self.interest.items()}
+        unseen.sort(key=lambda c: (-promise[c], c))
         used, pool = set(taken), {}
         for least, most in ((self.policy.min_item_events, self.policy.explore_pool), (0, slots)):
             for c in unseen:
@@ -148,12 +168,20 @@ class Reference:
                     pool[c] = item
                     used.add(item.item_id)
         shares = [self.interest[c]["predicted"] for c in pool]
-        pi = inclusion(shares, slots) if len(pool) > slots else [1.0] * len(pool)
-        drawn = draw(np.array(pi), generator(self.policy.seed, self.user, self.policy.as_of)) if pool else []
+        random, whole = generator(self.policy.seed, self.user, self.policy.as_of), len(pool) <= slots
+        weights = [s / sum(shares) for s in shares]
+        if how == "share":
+            pi = [1.0] * len(pool) if whole else inclusion(shares, slots)
+        else:
+            told = ([self.interest[c][name] for c in pool] for name in ("guess", "shape", "rate"))
+            pi = [1.0] * len(pool) if whole else bandit(how, *told, slots, random)
+            pi = [(1 - self.policy.explore_floor) * p + self.policy.explore_floor * sum(pi) / len(pool) for p in pi]
+            weights = [p / sum(pi) for p in pi]
+        drawn = draw(np.array(pi), random) if pool else []
         rows: list[tuple[object, ...]] = []
         for n in drawn:
             c = list(pool)[n]
-            rows.append(self._explore_row(rank + len(rows) + 1, pool[c], c, shares[n] / sum(shares), pi[n], top))
+            rows.append(self._explore_row(rank + len(rows) + 1, pool[c], c, weights[n], pi[n], top))
         order = sorted(
             self.interest, key=lambda c: (c == "UNKNOWN", not self.interest[c]["seen"], self.interest[c]["observed"], c)
         )

@@ -24,7 +24,15 @@ def made(frame: pd.DataFrame, how: Policy) -> pd.DataFrame:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
-    "changes", [{}, {"explore_slots": 0}, {"calibration": 0.8, "k": 9, "explore_slots": 4, "explore_pool": 4}]
+    "changes",
+    [
+        {},
+        {"explore_slots": 0},
+        {"calibration": 0.8, "k": 9, "explore_slots": 4, "explore_pool": 4},
+        {"explore_draw": "thompson", "explore_floor": 0.0},
+        {"explore_draw": "ucb", "explore_budget": "personal"},
+        {"explore_draw": "thompson", "explore_budget": "personal", "k": 8, "explore_pool": 7},
+    ],
 )
 def test_the_block_gives_the_lists_of_the_plain_reference(seed: int, several: bool, changes: dict[str, object]) -> None:
     frame, how = random_rows(seed, several=several), policy(**changes)

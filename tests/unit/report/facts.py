@@ -56,6 +56,8 @@ def nothing(**known: Any) -> Facts:
         list_counts=frame(LIST_COUNTS, (0, 0, 0, None, 0, None, None)),
         reasons=frame(("reason_code", "slot", "rows")),
         propensity=frame(("bin", "rows")),
+        responses=of_table("gold.exploration_response"),
+        budgets=frame(("slots", "users")),
         evaluation=of_table("gold.evaluation"),
         chosen=[],
         **people,

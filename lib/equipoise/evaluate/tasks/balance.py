@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from equipoise.evaluate.table import Comparison, Method
 from equipoise.evaluate.tasks.items import Lists, list_method_measures
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.recommend.block import parse
+from equipoise.recommend.explore import Drawing
 from equipoise.recommend.lists import Policy, lists
 from equipoise.recommend.rerank import divergence_bits
 
@@ -32,17 +34,22 @@ SWEPT = "user_id STRING, rank INT, item_id STRING, category STRING, slot STRING,
 
 
 def policies(published: Policy, frontier: Iterable[float]) -> list[Policy]:
-    """The settings of the sweep, no setting twice: first λ = 0 without exploring, which the others are compared with."""
+    """The settings of the sweep, no setting twice: first λ = 0 without exploring, which the others are compared with; last the
+    other ways to draw what is explored, at the published λ and number of slots. Budgets are the same for everybody."""
     pairs = [(0.0, 0)]
     pairs += [(weight, slots) for slots in (0, published.explore_slots) for weight in frontier]
     pairs += [(published.calibration, slots) for slots in (*SLOTS, published.explore_slots)]
     fitting = [(w, s) for w, s in dict.fromkeys(pairs) if s < published.k and s <= published.explore_pool]
-    return [replace(published, calibration=weight, explore_slots=slots) for weight, slots in fitting]
+    fixed = replace(published, explore_budget="fixed")
+    found = [replace(fixed, calibration=weight, explore_slots=slots) for weight, slots in fitting]
+    others = [d for d in get_args(Drawing) if d != published.explore_draw] if published.explore_slots else []
+    return found + [replace(fixed, explore_draw=d) for d in others]
 
 
-def name(policy: Policy) -> str:
-    """Method of a setting."""
-    return f"calibrated λ={policy.calibration:g} slots={policy.explore_slots}"
+def name(policy: Policy, published: Policy) -> str:
+    """Method of a setting; the draw is named where it is not the published one."""
+    drawn = "" if policy.explore_draw == published.explore_draw else f" draw={policy.explore_draw}"
+    return f"calibrated λ={policy.calibration:g} slots={policy.explore_slots}{drawn}"
 
 
 def sweep(rows: DataFrame, settings: Sequence[Policy]) -> DataFrame:

@@ -33,9 +33,9 @@ class Point:
 
 
 def points(methods: list[str]) -> list[Point]:
-    """Methods whose names carry a λ, by slots and λ."""
+    """Methods whose names carry a λ and no other way to draw than the published one, by slots and λ."""
     found = []
-    for method in sorted(set(methods)):
+    for method in sorted({m for m in methods if "draw=" not in m}):
         weight, slots = WEIGHT.search(method), SLOTS.search(method)
         if weight:
             found.append(Point(method, float(weight[1].rstrip(".")), int(slots[1]) if slots else None))

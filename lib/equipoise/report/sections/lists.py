@@ -9,6 +9,7 @@ from equipoise.report.charts import TICK, Series, bars, columns, dots
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Note, NumberTable, Section, empty
 from equipoise.report.palette import AMBER, BLUE, GREEN, GREY, ORANGE
+from equipoise.report.sections import exploration
 from equipoise.report.words import category, count, percent, plural
 
 ANCHOR, TITLE = "recommendations", "Recommendations"
@@ -45,7 +46,8 @@ def section(facts: Facts) -> Section:
         f"{count(c['categories'])} categories. A list holds {c['categories_per_list']:.1f} categories on average, and its most "
         f"frequent one takes {percent(c['largest_share'], 0)} of the places."
     )
-    return Section(ANCHOR, TITLE, (lead,), (_balance(facts), *_exploration(facts), *_propensity(facts), *_reasons(facts)))
+    shown = (_balance(facts), *_exploration(facts), *_propensity(facts), *_reasons(facts))
+    return Section(ANCHOR, TITLE, (lead,), (*shown, *exploration.blocks(facts)))
 
 
 def _balance(facts: Facts) -> Figure:

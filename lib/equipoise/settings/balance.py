@@ -1,0 +1,106 @@
+"""Settings of the lists and of what they learn from: migration, feedback, recommendations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from equipoise.settings.section import Count, Positive, Section, Share
+
+
+class Migration(Section):
+    """How interests move from window to window."""
+
+    seed: Count = Field(1, description="Seed of the random splits behind the noise band.")
+    permutations: Annotated[int, Field(ge=19, le=100_000)] = Field(
+        199, description="Random splits of a user's visit days per pair of windows; fewer than 19 have no 95th percentile."
+    )
+    min_days: Annotated[int, Field(ge=2)] = Field(
+        4, description="Visit days that both windows need before anything is said of a migration."
+    )
+    min_hits: Annotated[int, Field(ge=2)] = Field(
+        2, description="Visit days with a category in a window before it can be gained or returning."
+    )
+    absent_windows: Count = Field(2, description="Windows of the user in a row without a category before it can be lost.")
+    level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.05, description="False discovery rate of the categories gained and lost, per user and window."
+    )
+    trend_support: Positive = Field(
+        20.0,
+        description="Expected visit days of all users, per window and category, at which the population's trend counts by half.",
+    )
+    min_support: Annotated[int, Field(ge=1)] = Field(
+        20, description="Users behind a category of the transitions; rarer ones are folded into '(rest)'."
+    )
+    pseudo_all: Positive = Field(
+        50.0, description="Weight of the population's shares in a row of transitions, in windows of one user's whole interest."
+    )
+    pseudo_segment: Positive = Field(
+        50.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
+    )
+
+
+class Feedback(Section):
+    """What was shown, and what came of it."""
+
+    list_days: Count = Field(28, description="Days that a list is in force unless a newer one is published.")
+    response_days: Count = Field(28, description="Days, from that of an exposure, in which an answer to it counts.")
+    memory_days: Count = Field(364, description="How many days back exposures count.")
+    channel: str = Field("", description="Only exposures of this channel are of lists; empty: of any channel.")
+    strength: Positive = Field(
+        10.0, description="Weight, in expected responses, of what ratios are shrunk towards while there is no feedback to fit it."
+    )
+
+    @model_validator(mode="after")
+    def _answers_in_memory(self) -> Feedback:
+        if self.memory_days < self.response_days:
+            raise ValueError(f"memory_days = {self.memory_days} must be at least response_days = {self.response_days}")
+        return self
+
+
+class Recommend(Section):
+    """Balanced lists."""
+
+    k: Count = Field(10, description="Items per list.")
+    explore_slots: Annotated[int, Field(ge=0)] = Field(
+        2, description="Slots at the end of the list for categories the user has not seen."
+    )
+    calibration: Share = Field(0.3, description="λ: weight of calibration against relevance (Steck 2018).")
+    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.01, description="Smoothing of the list's shares in the KL divergence (Steck 2018)."
+    )
+    history_candidates: Count = Field(100, description="Candidates from the user's own history.")
+    cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")
+    popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
+    value_cuts: Count = Field(
+        2, description="Earlier dates, whole horizons before as-of, from which the value of items is learnt."
+    )
+    value_examples: Count = Field(
+        600_000, description="User × item rows learnt from at most; users are sampled (seeded) to stay below."
+    )
+    exclude_categories: tuple[str, ...] = Field((), description="Top-level categories that are never recommended, such as fuel.")
+    min_item_events: Count = Field(
+        10, description="Items with fewer events before as-of are candidates only from the user's own history."
+    )
+    explore_pool: Count = Field(30, description="Unseen categories the exploration draws from, the most promising ones.")
+    explore_draw: Literal["share", "thompson", "ucb"] = Field(
+        "thompson",
+        description="How categories are drawn from the pool: share: in proportion to predicted share; thompson: as "
+        "probable as each is among the best by what feedback says; ucb: those with the highest upper bound.",
+    )
+    explore_floor: Share = Field(
+        0.05, description="Part of the explore slots dealt out evenly over the pool (thompson, ucb), so that no propensity is 0."
+    )
+    explore_budget: Literal["fixed", "personal"] = Field(
+        "fixed", description="fixed: explore_slots for everybody; personal: the slots of gold.exploration_budgets."
+    )
+    seed: Count = Field(1, description="Seed of the exploration draw.")
+
+    @model_validator(mode="after")
+    def _slots_fit(self) -> Recommend:
+        if self.explore_slots >= self.k:
+            raise ValueError(f"explore_slots = {self.explore_slots} must be less than k = {self.k}")
+        if self.explore_pool < self.explore_slots:
+            raise ValueError(f"explore_pool = {self.explore_pool} must be at least explore_slots = {self.explore_slots}")
+        return self
