@@ -9,14 +9,17 @@ import importlib.util
 import json
 import sys
 from dataclasses import asdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import SparkSession
 from pyspark.sql.classic.dataframe import DataFrame
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from equipoise.feedback.exposures import Shown, answered, exposures, trials  # noqa: E402
 from equipoise.job.run import run  # noqa: E402
 from equipoise.spark.plan_check import PlanReport, explain, report  # noqa: E402
 from equipoise.store import Store  # noqa: E402
@@ -57,7 +60,21 @@ def main(warehouse: str, out: str) -> None:
         code = run(module.JOB, module.run, ["--settings", "conf/simulated.toml", "--warehouse", warehouse, *dated, *SMALL], path)
         if code != 0:
             sys.exit(code)
+    reports.append(report("collect_feedback → ops.feedback, with a list", explain(_feedback(warehouse))))
     Path(out).write_text(json.dumps([asdict(r) | {"share": r.share} for r in reports], indent=1), encoding="utf-8")
+
+
+def _feedback(warehouse: str) -> DataFrame:
+    """The answers to the night's own lists: in a first night none was published, and nothing would be planned."""
+    store, day = Store(SparkSession.active(), warehouse), date.fromisoformat(AS_OF)
+    how = Shown(list_days=28, response_days=28, memory_days=364, channel="app")
+    events, lists = store.read("silver.events"), store.read("gold.recommendations")
+    shown = exposures(events, lists, [day], how, day + timedelta(days=56))
+    answers = answered(shown, events, store.read("silver.item_categories"), how)
+    tried = trials(answers, origin=day, response_days=28).withColumnRenamed("category", "explored")
+    joined = answers.join(tried, "user_id")
+    assert isinstance(joined, DataFrame)
+    return joined
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -29,7 +29,7 @@ class Shown:
     channel: str
 
 
-def exposures(events: DataFrame, lists: DataFrame, dates: Iterable[date], how: Shown, as_of: date) -> DataFrame:
+def exposures(events: DataFrame, lists: DataFrame, dates: Collection[date], how: Shown, as_of: date) -> DataFrame:
     """One row per place of a list that was shown and whose days of response are over, with its first exposure.
 
     Args:
@@ -46,6 +46,8 @@ def exposures(events: DataFrame, lists: DataFrame, dates: Iterable[date], how: S
     shown = shown.filter((F.col("event_date") >= F.lit(first)) & (F.col("event_date") <= F.lit(last)))
     if how.channel:
         shown = shown.filter(F.col("channel") == how.channel)
+    if not dates:
+        shown = shown.limit(0)  # no need to look through the log
     named = {"exposure_id": "event_id", "shown_ts": "event_ts", "shown_date": "event_date"}
     shown = shown.select("user_id", "item_id", *[F.col(c).alias(n) for n, c in named.items()])
     shown = shown.withColumn("as_of", _in_force(sorted(dates), F.col("shown_date")))

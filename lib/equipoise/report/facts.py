@@ -49,6 +49,7 @@ class Facts:
     person_profiles: pd.DataFrame
     person_segments: pd.DataFrame
     person_interests: pd.DataFrame
+    person_moves: pd.DataFrame
     person_windows: pd.DataFrame
     person_lists: pd.DataFrame
     published: list[tuple[str, int]] = field(default_factory=list)
@@ -68,7 +69,8 @@ def gather(read: Read, as_of: date) -> Facts:
     moved, transitions = gold("gold.interest_migration").persist(), gold("gold.category_transitions").persist()
     events = read("silver.events")
     try:
-        chosen = people.chosen(interests, lists, people.movement(shares, as_of))
+        newest = people.newest_moves(moved)
+        chosen = people.chosen(interests, lists, newest)
         users = [u for _, u in chosen]
         return Facts(
             as_of=as_of,
@@ -99,6 +101,7 @@ def gather(read: Read, as_of: date) -> Facts:
             person_profiles=_of(gold("feature.user_profile"), users).toPandas(),
             person_segments=_of(segments, users).toPandas(),
             person_interests=_of(interests, users).toPandas(),
+            person_moves=_of(newest, users).toPandas(),
             person_windows=people.their_shares(shares, users, as_of).toPandas(),
             person_lists=people.their_lists(lists, read("silver.items"), users).toPandas(),
         )

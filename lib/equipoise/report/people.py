@@ -7,45 +7,27 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-LEAST_EVENTS = 10.0
-"""Events that a user needs in both of the last two windows before a change between them is told as one."""
 
-
-def movement(shares: DataFrame, as_of: date) -> DataFrame:
-    """One row per user active in both of the last two closed windows: moved (total variation, 0..1), fewer events."""
-    ends = [
-        r["window_end"]
-        for r in _closed(shares, as_of).select("window_end").distinct().orderBy(F.desc("window_end")).limit(2).collect()
-    ]
-    if len(ends) < 2:
-        return shares.limit(0).select("user_id", F.lit(0.0).alias("moved"), F.lit(0.0).alias("events"))
-    two = _closed(shares, as_of).filter(F.col("window_end").isin(*ends))
-    newest = F.col("window_end") == F.lit(ends[0])
-    pairs = two.groupBy("user_id", "category").agg(
-        F.sum(F.when(newest, F.col("share")).otherwise(0.0)).alias("now"),
-        F.sum(F.when(newest, 0.0).otherwise(F.col("share"))).alias("before"),
-        F.sum(F.when(newest, F.col("events")).otherwise(0.0)).alias("events_now"),
-        F.sum(F.when(newest, 0.0).otherwise(F.col("events"))).alias("events_before"),
-    )
-    users = pairs.groupBy("user_id").agg(
-        (0.5 * F.sum(F.abs(F.col("now") - F.col("before")))).alias("moved"),
-        F.least(F.sum("events_now"), F.sum("events_before")).alias("events"),
-    )
-    return users.filter("events > 0")
+def newest_moves(migration: DataFrame) -> DataFrame:
+    """Rows of gold.interest_migration of its newest window whose drift can be told from noise, with moved: bits above the band
+    (below 0: inside it)."""
+    newest = migration.agg(F.max("window_end").alias("window_end"))
+    told = migration.join(newest, "window_end").filter("noise_p95_bits IS NOT NULL")
+    return told.withColumn("moved", F.col("drift_js_bits") - F.col("noise_p95_bits"))
 
 
 def chosen(interests: DataFrame, recommendations: DataFrame, moves: DataFrame) -> list[tuple[str, str]]:
     """Up to three (role, user_id), all different and all with a list.
 
-    well_known: most evidence. mover: largest change between the last two windows among users with LEAST_EVENTS in both.
-    hardly_known: least evidence. Ties fall by user_id.
+    well_known: most evidence. mover: drift farthest above its noise band (see `newest_moves`). hardly_known: least evidence.
+    Ties fall by user_id.
     """
     with_list = recommendations.select("user_id").distinct()
     known = interests.groupBy("user_id").agg(F.sum("evidence").alias("evidence")).join(with_list, "user_id", "left_semi")
-    enough = moves.filter(F.col("events") >= LEAST_EVENTS).join(with_list, "user_id", "left_semi")
+    told = moves.join(with_list, "user_id", "left_semi")
     candidates = (
         ("well_known", known.orderBy(F.desc("evidence"), "user_id")),
-        ("mover", enough.orderBy(F.desc("moved"), "user_id")),
+        ("mover", told.orderBy(F.desc("moved"), "user_id")),
         ("hardly_known", known.orderBy("evidence", "user_id")),
     )
     picked: list[tuple[str, str]] = []

@@ -31,6 +31,7 @@ def nothing(**known: Any) -> Facts:
         "person_profiles": of_table("feature.user_profile"),
         "person_segments": of_table("gold.user_segments"),
         "person_interests": of_table("gold.user_interests"),
+        "person_moves": of_table("gold.interest_migration"),
         "person_windows": frame(("user_id", "window_end", "category", "share", "events")),
         "person_lists": frame(("user_id", "rank", "item_id", "title", "category", "slot", "propensity", "reason_code", "reason")),
     }

@@ -113,30 +113,21 @@ def test_lists(spark: SparkSession) -> None:
     assert rows(aggregates.reasons(table))[0] == ("bought_before", "exploit", 3)
 
 
-def test_movement_is_the_share_that_changed_place(spark: SparkSession) -> None:
-    shares = [
-        ("u1", W1, "a", 1.0, 50.0, True),
-        ("u1", W2, "a", 0.75, 20.0, True),
-        ("u1", W2, "b", 0.25, 10.0, True),
-        ("u1", W3, "b", 0.5, 6.0, True),
-        ("u1", W3, "c", 0.5, 6.0, True),
-        ("u2", W3, "a", 1.0, 9.0, True),
-        ("u1", date(2017, 11, 8), "z", 1.0, 9.0, False),
-    ]
-    table = spark.createDataFrame(
-        shares, "user_id STRING, window_end DATE, category STRING, share DOUBLE, events DOUBLE, closed BOOLEAN"
-    )
-    assert rows(people.movement(table, DAY)) == [("u1", 0.75, 12.0)], "u2 was not there before; the open window does not count"
-    assert people.movement(table, W1).count() == 0, "one window only"
+MOVES = "user_id STRING, window_end DATE, drift_js_bits DOUBLE, noise_p95_bits DOUBLE"
+
+
+def test_movement_is_what_drift_has_above_its_band_in_the_newest_window(spark: SparkSession) -> None:
+    told = [("u1", W2, 0.9, 0.1), ("u1", W3, 0.5, 0.25), ("u2", W3, 0.5, 0.75), ("u3", W3, 0.9, None), ("u4", W2, 0.9, 0.1)]
+    found = people.newest_moves(spark.createDataFrame(told, MOVES)).select("user_id", "moved")
+    assert sorted(rows(found)) == [("u1", 0.25), ("u2", -0.25)], "without a band nothing is told"
+    assert people.newest_moves(spark.createDataFrame([], MOVES)).count() == 0
 
 
 def test_three_different_users_are_chosen_by_rule(spark: SparkSession) -> None:
     evidence = {"u1": 500.0, "u2": 3.0, "u3": 1.0, "u4": 40.0, "u5": 900.0, "u6": 0.5}
     interests = spark.createDataFrame(list(evidence.items()), "user_id STRING, evidence DOUBLE")
     lists = spark.createDataFrame([(u,) for u in ("u1", "u2", "u3", "u4")], "user_id STRING")
-    moves = spark.createDataFrame(
-        [("u1", 0.9, 50.0), ("u2", 1.0, 2.0), ("u4", 0.5, 20.0), ("u5", 1.0, 99.0)], "user_id STRING, moved DOUBLE, events DOUBLE"
-    )
+    moves = spark.createDataFrame([("u1", 0.9), ("u2", -0.2), ("u4", 0.5), ("u5", 1.0)], "user_id STRING, moved DOUBLE")
     assert people.chosen(interests, lists, moves) == [("well_known", "u1"), ("mover", "u4"), ("hardly_known", "u3")]
     assert people.chosen(interests, lists.limit(0), moves) == []
 

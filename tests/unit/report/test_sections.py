@@ -244,6 +244,7 @@ def test_a_story_tells_what_was_liked_moved_and_shown() -> None:
     facts = nothing(
         chosen=[("mover", user)],
         person_interests=frame(interest_columns, *[(user, *x) for x in likes]),
+        person_moves=frame(("user_id", "drift_js_bits", "noise_p95_bits"), (user, 0.52, 0.41)),
         person_windows=frame(tuple(base.person_windows.columns), *windows),
         person_lists=frame(tuple(base.person_lists.columns), *places),
     )
@@ -256,7 +257,8 @@ def test_a_story_tells_what_was_liked_moved_and_shown() -> None:
         ),
         "Moved": (
             "40 % of the interest changed place between the last two windows, towards Tea (+40 points) and away from Milk "
-            "(−40 points); 1 category of the last window was not in the one before."
+            "(−40 points); 1 category of the last window was not in the one before. The drift of 0.52 bits is more than the 0.41 "
+            "that the user's own visit days show when dealt out at random."
         ),
         "Shown": "2 items from 2 categories, 1 of them to find something out (Beer).",
     }

@@ -25,8 +25,8 @@ def section(facts: Facts) -> Section:
     if not facts.chosen:
         return empty(ANCHOR, TITLE, "Nobody has both interests and a list for this date.")
     lead = (
-        "Chosen by rule, not by hand: the user with the heaviest history, the one whose last window differs most from the "
-        "window before, and the one with the lightest history."
+        "Chosen by rule, not by hand: the user with the heaviest history, the one whose drift in the last window is farthest "
+        "above its noise, and the one with the lightest history."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(_story(facts, role, user) for role, user in facts.chosen))
 
@@ -37,7 +37,8 @@ def _story(facts: Facts, role: str, user: str) -> Story:
         for frame in (facts.person_profiles, facts.person_interests, facts.person_windows, facts.person_lists)
     )
     segment = facts.person_segments[facts.person_segments["user_id"] == user]
-    told = (("Who", _who(profile, segment)), ("Liked", _liked(interests)), ("Moved", _moved(windows)), ("Shown", _shown(places)))
+    moved = f"{_moved(windows)} {_drifted(facts.person_moves[facts.person_moves['user_id'] == user])}".rstrip()
+    told = (("Who", _who(profile, segment)), ("Liked", _liked(interests)), ("Moved", moved), ("Shown", _shown(places)))
     paragraphs = [(name, text) for name, text in told if text]
     shown = [
         Shown(int(r["rank"]), sentence(str(r["title"])), category(str(r["category"])), str(r["slot"]), str(r["reason"]))
@@ -104,6 +105,15 @@ def _moved(windows: pd.DataFrame) -> str:
         f"{plural(len(new), 'category', 'categories')} of the last window {'was' if len(new) == 1 else 'were'} not in the one "
         "before."
     )
+
+
+def _drifted(moves: pd.DataFrame) -> str:
+    """Drift beside its band, where there are visit days enough."""
+    if moves.empty:
+        return "Whether that is more than noise cannot be told from so few visit days."
+    drift, band = float(moves.iloc[0]["drift_js_bits"]), float(moves.iloc[0]["noise_p95_bits"])
+    kind = "more than" if drift > band else "no more than"
+    return f"The drift of {drift:.2f} bits is {kind} the {band:.2f} that the user's own visit days show when dealt out at random."
 
 
 def _shown(places: pd.DataFrame) -> str:
