@@ -116,15 +116,15 @@ class Laws:
         return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums, "values that cannot be")) if n]
 
     def feedback_is_of_lists(self) -> list[str]:
-        """Every exposure counts once, is an event, and is a place of a list; explore rows carry what was expected."""
+        """Every exposure counts once, is an event, and is a place of a list; only explore rows carry what was expected."""
         lists = self.store.read("gold.recommendations")
-        unlogged = lists.filter("(slot = 'explore') <> (expected_response IS NOT NULL)").count()
+        unlogged = lists.filter("slot = 'exploit' AND expected_response IS NOT NULL").count()
         told = self.store.read("ops.feedback").withColumn("event_id", F.col("exposure_id"))
         twice = told.count() - told.select("as_of", "user_id", "item_id").distinct().count()
         shown = self.store.read("silver.events").filter("event_type = 'expose'")
         nowhere = told.join(shown, ["event_id", "user_id", "item_id"], "left_anti").count()
         unlisted = told.join(lists, ["as_of", "user_id", "item_id", "rank", "slot", "propensity"], "left_anti").count()
-        found = ((unlogged, "explore rows without a guess"), (twice, "places twice"), (nowhere, "exposures that are no events"))
+        found = ((unlogged, "exploit rows with a guess"), (twice, "places twice"), (nowhere, "exposures that are no events"))
         return [f"{n} {what}" for n, what in (*found, (unlisted, "exposures of no list")) if n]
 
     def migration_has_every_closed_window(self) -> list[str]:

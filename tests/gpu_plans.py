@@ -70,7 +70,7 @@ def _feedback(warehouse: str) -> DataFrame:
     how = Shown(list_days=28, response_days=28, memory_days=364, channel="app")
     events, lists = store.read("silver.events"), store.read("gold.recommendations")
     shown = exposures(events, lists, [day], how, day + timedelta(days=56))
-    answers = answered(shown, events, store.read("silver.item_categories"), how)
+    answers = answered(shown, events, store.read("silver.item_categories"), how, day + timedelta(days=56))
     tried = trials(answers, origin=day, response_days=28).withColumnRenamed("category", "explored")
     joined = answers.join(tried, "user_id")
     assert isinstance(joined, DataFrame)

@@ -207,7 +207,7 @@ def rows_of(made: Shop, values: pd.DataFrame, how: Policy) -> pd.DataFrame:
         for r in made.interests[made.interests["user_id"] == user].itertuples():
             cell = made.response[(made.response["segment"] == mine["segment"]) & (made.response["category"] == r.category)]
             told = {
-                "guess": r.predicted_share if pd.isna(r.visit_probability) else r.visit_probability,
+                "guess": 0.0 if pd.isna(r.visit_probability) else r.visit_probability,
                 "shape": cell["shape"].iloc[0] if len(cell) else 3.0 * 1.2,  # strength of the categories · overall ratio
                 "rate": cell["rate"].iloc[0] if len(cell) else 3.0,
                 "slots": mine["slots"],

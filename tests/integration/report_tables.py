@@ -110,6 +110,7 @@ def _feedback(users: list[str]) -> list[dict[str, Any]]:
     return [
         told
         | {"exposure_id": f"{n:032x}", "user_id": u, "rank": n % 10 + 1, "slot": "explore" if n % 10 > 7 else "exploit"}
+        | {"reason_code": "unseen_category" if n % 10 > 7 else "bought_before"}
         | {"propensity": 0.3 if n % 10 > 7 else 1.0, "expected_response": 0.1 if n % 10 > 7 else None, "responded": n % 3 == 0}
         | {"outcome": ("buy", "look", "ignore")[n % 3], "outcome_ts": at if n % 3 < 2 else None}
         for n, u in enumerate(users)

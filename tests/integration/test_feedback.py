@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.feedback.exposures import Shown, answered, exposures, trials
-from equipoise.feedback.table import budgets, from_counts, ratios_of, response_rows
+from equipoise.feedback.table import budgets, from_counts, response_rows, unsettled, with_ratios
 from equipoise.job.run import run
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
@@ -30,7 +30,7 @@ HOW = Shown(list_days=10, response_days=14, memory_days=60, channel="app")
 EVENTS = "event_id string, user_id string, item_id string, event_type string, event_ts timestamp, event_date date, channel string"
 PLACES = (
     "as_of date, user_id string, item_id string, category string, rank int, slot string, propensity double, "
-    "expected_response double"
+    "reason_code string, expected_response double"
 )
 ITEMS = {f"i{n}": [f"c{n % 4}"] + (["c9"] if n % 3 == 0 else []) for n in range(12)}
 TYPES = ("expose", "expose", "expose", "purchase", "view", "click", "redeem")
@@ -45,9 +45,9 @@ def places(users: int = 12) -> list[Row]:
         for u in range(users):
             for rank, item in enumerate(rng.permutation(sorted(ITEMS))[:6], start=1):
                 slot, guess = ("explore", float(rng.uniform(0.02, 0.4))) if rank > 3 else ("exploit", None)
-                out.append(
-                    (day, f"u{u:02d}", str(item), ITEMS[str(item)][0], rank, slot, 0.5 if slot == "explore" else 1.0, guess)
-                )
+                reason = "bought_before" if guess is None else "least_known" if rank == 6 and u % 2 else "unseen_category"
+                propensity = 0.5 if slot == "explore" else 1.0
+                out.append((day, f"u{u:02d}", str(item), ITEMS[str(item)][0], rank, slot, propensity, reason, guess))
     return out
 
 
@@ -99,7 +99,7 @@ def stock(spark: SparkSession) -> DataFrame:
 @pytest.fixture(scope="module")
 def answers(spark: SparkSession) -> DataFrame:
     log, listed = spark.createDataFrame(events(), EVENTS), spark.createDataFrame(places(), PLACES)
-    return answered(exposures(log, listed, LISTS, HOW, AS_OF), log, stock(spark), HOW).persist()
+    return answered(exposures(log, listed, LISTS, HOW, AS_OF), log, stock(spark), HOW, AS_OF).persist()
 
 
 def test_exposures_and_outcomes_are_those_of_plain_loops(answers: DataFrame) -> None:
@@ -113,7 +113,7 @@ def test_exposures_and_outcomes_are_those_of_plain_loops(answers: DataFrame) -> 
     listed = {(r[0], r[1], r[2]): r for r in places()}
     for r in answers.collect():
         place = listed[(r["as_of"], r["user_id"], r["item_id"])]
-        assert (r["category"], r["rank"], r["slot"], r["propensity"], r["expected_response"]) == place[3:]
+        assert tuple(r[c] for c in ("category", "rank", "slot", "propensity", "reason_code", "expected_response")) == place[3:]
 
 
 def test_no_lists_and_no_exposures_are_no_feedback(spark: SparkSession) -> None:
@@ -121,33 +121,65 @@ def test_no_lists_and_no_exposures_are_no_feedback(spark: SparkSession) -> None:
     assert exposures(log, listed, (), HOW, AS_OF).count() == 0
     nobody = log.filter("event_type <> 'expose'")
     full = spark.createDataFrame(places(), PLACES)
-    assert answered(exposures(nobody, full, LISTS, HOW, AS_OF), nobody, stock(spark), HOW).count() == 0
+    assert answered(exposures(nobody, full, LISTS, HOW, AS_OF), nobody, stock(spark), HOW, AS_OF).count() == 0
 
 
 def test_a_category_shown_on_several_nights_is_one_trial(answers: DataFrame) -> None:
     found = trials(answers, origin=ORIGIN, response_days=HOW.response_days)
-    spans: dict[Row, list[Any]] = {}
-    for r in answers.filter("slot = 'explore'").collect():
-        span = (r["shown_date"] - ORIGIN).days // HOW.response_days
-        spans.setdefault((r["user_id"], r["category"], span), []).append((r["expected_response"], int(r["responded"])))
-    expected = sorted((u, c, max(g for g, _ in rows), max(y for _, y in rows)) for (u, c, _), rows in spans.items())
-    assert sorted(tuple(r) for r in found.select("user_id", "category", "expected", "response").collect()) == expected
-    assert any(len(rows) > 1 for rows in spans.values())
+    firsts: dict[Row, Any] = {}
+    for r in sorted(answers.filter("reason_code = 'unseen_category'").collect(), key=lambda r: (r["shown_ts"], r["exposure_id"])):
+        firsts.setdefault((r["user_id"], r["category"], (r["shown_date"] - ORIGIN).days // HOW.response_days), r)
+    expected = []
+    for (user, category, span), r in firsts.items():
+        earlier = [f for (u, c, n), f in firsts.items() if (u, c) == (user, category) and n < span]
+        last = max((f["shown_date"] for f in earlier), default=None)
+        if last is None or (r["shown_date"] - last).days >= HOW.response_days:
+            expected.append((r["as_of"], user, category, r["expected_response"], int(r["responded"])))
+    got = sorted(tuple(r) for r in found.select("as_of", "user_id", "category", "expected", "response").collect())
+    assert got == sorted(expected)
+    assert len(firsts) > len(expected) > 20, "some spans stand too close to the one before"
+
+
+def test_a_perfect_model_is_answered_as_often_as_expected(spark: SparkSession) -> None:
+    """Shown every night: neither the many nights nor the borders of spans may make answers look more frequent."""
+    rng = np.random.default_rng(8)
+    daily, nights = 0.01, [date(2017, 7, 3) + timedelta(days=n) for n in range(84)]
+    rows = []
+    for u in range(300):
+        acts = np.flatnonzero(rng.random(84 + 28) < daily)
+        for n, day in enumerate(nights):
+            answer = bool(((acts >= n) & (acts < n + 28)).any())
+            at = datetime(day.year, day.month, day.day, 9)
+            rows.append((f"x{u}-{n}", day, f"u{u}", "c", "unseen_category", 1 - (1 - daily) ** 28, at, day, answer))
+    ddl = (
+        "exposure_id string, as_of date, user_id string, category string, reason_code string, expected_response double, "
+        "shown_ts timestamp, shown_date date, responded boolean"
+    )
+    sums = trials(spark.createDataFrame(rows, ddl), origin=ORIGIN, response_days=28).agg(
+        F.count("*").alias("n"), F.sum("expected").alias("e"), F.sum("response").alias("o")
+    )
+    told = sums.collect()[0]
+    assert told["n"] >= 900
+    assert told["o"] / told["e"] == pytest.approx(1.0, abs=4 / np.sqrt(told["e"]))
 
 
 def test_counts_come_to_the_rows_of_their_sums(spark: SparkSession, answers: DataFrame) -> None:
     tried = trials(answers, origin=ORIGIN, response_days=HOW.response_days)
     names = ["O", "interest", "buy"]
     of = [(f"u{n:02d}", names[n % 3]) for n in range(12)]
-    rows = response_rows(tried, spark.createDataFrame(of, "user_id string, segment string"), strength=10.0)
-    flat = tried.toPandas().assign(segment=lambda d: d["user_id"].map(dict(of)))
+    then = [(day, u, names[(n + i) % 3]) for i, day in enumerate(LISTS) for n, (u, _) in enumerate(of)]
+    rows = response_rows(tried, spark.createDataFrame(then, "as_of date, user_id string, segment string"), strength=10.0)
+    at = {(day, u): segment for day, u, segment in then}
+    flat = tried.toPandas().assign(segment=lambda d: [at[key] for key in zip(d["as_of"], d["user_id"], strict=True)])
+    with pytest.raises(ContractError, match=r"have segment None in gold.user_segments at its as_of.*\(None: no row\)"):
+        response_rows(tried, spark.createDataFrame(then[:5], "as_of date, user_id string, segment string"), strength=10.0)
     for r in rows.itertuples():
         mine = flat[flat["segment"].eq(r.segment) | (r.segment == "all")]
         mine = mine[mine["category"].eq(r.category) | (r.category == "(all)")]
         assert (r.trials, r.responses) == (len(mine), mine["response"].sum())
         assert r.expected == pytest.approx(mine["expected"].sum())
         assert r.ratio == pytest.approx(r.shape / r.rate)
-        assert r.rate == pytest.approx(r.strength + r.expected)
+        assert r.rate <= r.strength + r.expected + 1e-9, "a segment's prior is no surer than its category"
         assert r.ratio_low < r.ratio < r.ratio_high
     assert len(rows) == 1 + 4 + 12
 
@@ -161,7 +193,7 @@ def test_ratios_reach_every_row_of_the_interests(spark: SparkSession) -> None:
         [("a", "buy", 1), ("b", "O", 2), ("c", "interest", 3)], "user_id string, segment string, slots int"
     )
     interests = spark.createDataFrame([(u, c) for u in "abc" for c in ("c1", "c2")], "user_id string, category string")
-    found = {(r["user_id"], r["category"]): r for r in ratios_of(interests, people, response).collect()}
+    found = {(r["user_id"], r["category"]): r for r in with_ratios(interests, people, response).collect()}
     assert len(found) == 6
     mean = {k: r["shape"] / r["rate"] for k, r in found.items()}
     assert mean[("a", "c1")] > mean[("c", "c1")] > mean[("b", "c1")]
@@ -169,7 +201,7 @@ def test_ratios_reach_every_row_of_the_interests(spark: SparkSession) -> None:
     assert all(mean[(u, "c2")] == pytest.approx(whole) for u in "abc"), "never explored: everybody's ratio"
     assert [found[(u, "c2")]["slots"] for u in "abc"] == [1, 2, 3]
     with pytest.raises(ContractError, match=r"no row of all segments and categories.*run collect_feedback"):
-        ratios_of(interests, people, response.limit(0))
+        with_ratios(interests, people, response.limit(0))
 
 
 def test_budgets_follow_own_responses_and_what_is_known(spark: SparkSession) -> None:
@@ -241,20 +273,19 @@ def test_the_job_over_two_nights(spark: SparkSession, tmp_path: Path) -> None:
     names = PLACES.replace(",", "").split()[::2]
     for n, day in enumerate(LISTS):
         rows = [dict(zip(names, r, strict=True)) for r in places() if r[0] == day]
-        made = {"score": 0.1, "relevance": 0.5, "source": "explore", "reason_code": "r", "reason_key": "k", "reason_value": 1.0}
+        made = {"score": 0.1, "relevance": 0.5, "source": "explore", "reason_key": "k", "reason_value": 1.0}
         put(store, spark, "gold.recommendations", [made | r | {"reason": "r"} for r in rows], day)
-        row = [(day, "gold.recommendations", n + 1, "made")]
-        put(
-            store,
-            spark,
-            "ops.published",
-            [dict(zip(("as_of", "table_name", "version", "run_id"), r, strict=True)) for r in row],
-            day,
-        )
+        put(store, spark, "gold.user_segments", [{"user_id": u, **chances} for u in users], day)
+        seen = [{"table_name": t, "version": n + 1} for t in ("gold.recommendations", "gold.user_segments")]
+        put(store, spark, "ops.published", seen, day)
     early = plain(events(), [r for r in places() if r[0] < LISTS[2]], HOW, LISTS[2])
     assert night(LISTS[2]) == [(r[0], r[1], r[4]) for r in early]
     late = [r for r in plain(events(), places(), HOW, AS_OF) if r[0] not in {e[0] for e in early}]
     assert night(AS_OF) == [(r[0], r[1], r[4]) for r in late], "each exposure is settled once"
+    again = store.read("ops.feedback").withColumns({"shown_date": F.lit(AS_OF), "settled": F.lit(AS_OF)})
+    assert unsettled(again, store.read("ops.feedback"), LISTS[0]).count() == 0, (
+        "what another night has written is not written again"
+    )
     versions = [store.version(n) for n in job["JOB"].writes]
     night(AS_OF)
     assert [store.version(n) for n in job["JOB"].writes] == versions, "the second run is skipped"

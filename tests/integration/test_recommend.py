@@ -106,10 +106,8 @@ def test_every_law_holds_and_the_check_says_so(listed: DataFrame, sources: Sourc
     assert found.groupby("user_id")["item_id"].nunique().eq(8).all()
     guess = shop().interests.set_index(["user_id", "category"])
     for row in found.itertuples():
-        told = None if row.slot == "exploit" else guess.loc[(row.user_id, row.category)]
-        own = (
-            None if told is None else told["predicted_share"] if pd.isna(told["visit_probability"]) else told["visit_probability"]
-        )
+        own = None if row.slot == "exploit" else guess.loc[(row.user_id, row.category), "visit_probability"]
+        own = None if pd.isna(own) else own
         assert (pd.isna(row.expected_response) and own is None) or row.expected_response == pytest.approx(own)
 
 
@@ -219,6 +217,8 @@ def test_sources_that_make_no_lists_are_refused(sources: Sources) -> None:
         check_sources(replace(sources, interests=sources.interests.limit(0)), k=8)
     with pytest.raises(ContractError, match=r"from 0 models \(none\), expected 1; run value_items"):
         check_sources(replace(sources, values=sources.values.limit(0)), k=8)
+    with pytest.raises(ContractError, match=r"30 users of gold.user_interests are not in .*such as u00, u01, u02; run collect"):
+        check_sources(replace(sources, budgets=sources.budgets.limit(0)), k=8)
     mixed = F.when(F.col("item_id") == "i03", F.lit("m0")).otherwise(F.col("model_id"))
     with pytest.raises(ContractError, match=r"from 2 models \(m0, m1\), expected 1"):
         check_sources(replace(sources, values=sources.values.withColumn("model_id", mixed)), k=8)

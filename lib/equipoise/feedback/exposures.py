@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from equipoise.tables.vocabulary import BEHAVIOURS, KNOWING_EVENT_TYPES, OUTCOMES
 
 BUY, LOOK, IGNORE = OUTCOMES
+NEW = "unseen_category"
+"""Reason of a place that was drawn to explore; one that only fills up shows a category that the user knows."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def exposures(events: DataFrame, lists: DataFrame, dates: Collection[date], how:
 
     Returns:
         exposure_id (event_id of the first exposure), as_of (of the list), user_id, item_id, category, rank, slot, propensity,
-        expected_response, shown_ts, shown_date, settled (the first day after the days of response).
+        reason_code, expected_response, shown_ts, shown_date, settled (the first day after the days of response).
     """
     first, last = as_of - timedelta(days=how.memory_days), as_of - timedelta(days=how.response_days)
     shown = events.filter((F.col("event_type") == "expose") & F.col("item_id").isNotNull())
@@ -53,7 +55,7 @@ def exposures(events: DataFrame, lists: DataFrame, dates: Collection[date], how:
     shown = shown.withColumn("as_of", _in_force(sorted(dates), F.col("shown_date")))
     shown = shown.filter(F.datediff("shown_date", "as_of") < how.list_days)
     place = ("as_of", "user_id", "item_id")
-    told = ("category", "rank", "slot", "propensity", "expected_response")
+    told = ("category", "rank", "slot", "propensity", "reason_code", "expected_response")
     found = shown.join(lists.select(*place, *told), list(place))
     nth = F.row_number().over(Window.partitionBy(*place).orderBy("shown_ts", "exposure_id"))
     ones = found.withColumn("nth", nth).filter("nth = 1").drop("nth")
@@ -66,10 +68,10 @@ def _in_force(dates: list[date], day: Column) -> Column:
     return F.array_max(F.filter(known, lambda d: d <= day))
 
 
-def answered(shown: DataFrame, events: DataFrame, item_categories: DataFrame, how: Shown) -> DataFrame:
+def answered(shown: DataFrame, events: DataFrame, item_categories: DataFrame, how: Shown, as_of: date) -> DataFrame:
     """The exposures with what came of them.
 
-    outcome: buy (the item was bought within the days of response), look (anything else but an exposure happened with it) or
+    outcome: buy (the item was bought within the days of response), look (another event of the user's own doing with it) or
     ignore. outcome_ts: time of the first such event. responded: an event of the knowing types with an item of the category,
     which is what gold.user_interests.visit_probability speaks of.
 
@@ -77,8 +79,9 @@ def answered(shown: DataFrame, events: DataFrame, item_categories: DataFrame, ho
         shown: see `exposures`.
         events: silver.events before as_of.
     """
-    own = events.filter(F.col("event_type").isin(*[t for kind in BEHAVIOURS.values() for t in kind]))
-    acts = own.filter(F.col("item_id").isNotNull()).select(
+    own = F.col("event_type").isin(*[t for kind in BEHAVIOURS.values() for t in kind])
+    lately = F.col("event_date") >= F.lit(as_of - timedelta(days=how.memory_days))
+    acts = events.filter(own & lately & F.col("item_id").isNotNull()).select(
         "user_id",
         "item_id",
         F.col("event_ts").alias("acted_ts"),
@@ -92,8 +95,10 @@ def answered(shown: DataFrame, events: DataFrame, item_categories: DataFrame, ho
     items = with_item.agg(
         F.min("acted_ts").alias("acted_ts"), F.min(F.when(F.col("bought"), F.col("acted_ts"))).alias("bought_ts")
     )
-    of_category = acts.filter("knowing").join(item_categories.select("item_id", "category"), "item_id").drop("item_id")
-    categories = key.drop("item_id").join(of_category, ["user_id", "category"]).filter(within)
+    of_category = acts.filter("knowing").join(item_categories.select("item_id", "category"), "item_id")
+    # Of a day the last event decides: it is after the exposure whenever any is.
+    days = of_category.groupBy("user_id", "category", "acted_date").agg(F.max("acted_ts").alias("acted_ts"))
+    categories = key.drop("item_id").join(days, ["user_id", "category"]).filter(within)
     responded = categories.select("exposure_id").distinct().withColumn("responded", F.lit(True))
     found = shown.join(items, "exposure_id", "left").join(responded, "exposure_id", "left")
     bought = F.col("bought_ts").isNotNull()
@@ -103,16 +108,29 @@ def answered(shown: DataFrame, events: DataFrame, item_categories: DataFrame, ho
 
 
 def trials(answers: DataFrame, *, origin: date, response_days: int) -> DataFrame:
-    """One row per user × category × span of response_days (counted from origin) in which the category was explored.
+    """One row per user × category that was new to the user × span of response_days (counted from origin) in which it was shown.
 
-    A category that is shown on several nights is one trial, not several: the answer to all of them is the same.
+    The first exposure of the span is the trial, with its answer: a category that is shown on several nights is one trial, not
+    several. A span whose first exposure lies in the days of response of the one before gives none, so no answer counts twice;
+    what is left out hangs on when things were shown, not on answers.
 
     Returns:
-        user_id, category, expected (the first guess), response (1 when the user responded, else 0).
+        as_of (of the list), user_id, category, expected (the first guess), response (1 when the user responded, else 0).
     """
-    explored = answers.filter((F.col("slot") == "explore") & F.col("expected_response").isNotNull())
+    new = answers.filter((F.col("reason_code") == NEW) & (F.col("expected_response") > 0))
     span = F.floor(F.datediff("shown_date", F.lit(origin)) / F.lit(response_days))
-    spans = explored.withColumn("span", span).groupBy("user_id", "category", "span")
-    return spans.agg(F.max("expected_response").alias("expected"), F.max(F.col("responded").cast("int")).alias("response")).drop(
-        "span"
+    first = Window.partitionBy("user_id", "category", "span").orderBy("shown_ts", "exposure_id")
+    ones = new.withColumn("span", span).withColumn("nth", F.row_number().over(first)).filter("nth = 1")
+    before = F.lag("shown_date").over(Window.partitionBy("user_id", "category").orderBy("shown_date"))
+    free = F.coalesce(F.datediff("shown_date", "before") >= response_days, F.lit(True))
+    return (
+        ones.withColumn("before", before)
+        .filter(free)
+        .select(
+            "as_of",
+            "user_id",
+            "category",
+            F.col("expected_response").alias("expected"),
+            F.col("responded").cast("int").alias("response"),
+        )
     )

@@ -41,7 +41,7 @@ class Ratios:
         return np.asarray(gamma.ppf(q, self.shape, scale=1.0 / self.rate), dtype=np.float64)
 
 
-def shrunk(responses: Floats, expected: Floats, towards: Floats | float, strength: float) -> Ratios:
+def shrunk(responses: Floats, expected: Floats, towards: Floats | float, strength: Floats | float) -> Ratios:
     """Posterior of observed ÷ expected where responses ~ Poisson(ratio · expected), ratio ~ Gamma(strength · towards, strength).
 
     Clayton & Kaldor, Empirical Bayes estimates of age-standardized relative risks, Biometrics 43 (1987); strength counts in
@@ -54,28 +54,36 @@ def shrunk(responses: Floats, expected: Floats, towards: Floats | float, strengt
 SPREAD = 2.0
 """Standard deviation of log strength before any feedback: within a factor of 7 as likely as not, and data soon decide."""
 
-WEAKEST, STRONGEST = 0.05, 1e4
+WEAKEST, STRONGEST, LOG_DECIMALS = 0.05, 1e4, 4
 
 
-def fitted_strength(responses: Floats, expected: Floats, towards: Floats, usual: float) -> float:
+def fitted_strength(responses: Floats, expected: Floats, towards: Floats, base: Floats, usual: float) -> float:
     """Strength of the prior under which the counts are likeliest: how much cells differ, by the cells themselves.
 
     Marginally the responses are negative binomial (Clayton & Kaldor 1987, §3); log strength has a normal prior around that of
-    `usual` with SPREAD, so that without feedback it is `usual`.
+    `usual` with SPREAD, so that without feedback it is `usual`. Rounded, so that a sum's last bit does not show.
+
+    Args:
+        towards: mean of each cell's prior. base: strength with which that mean itself is known (see `combined`).
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import gammaln
 
     asked = expected > 0
-    o, e, m = responses[asked], expected[asked], np.broadcast_to(towards, responses.shape)[asked]
+    o, e, m, known = responses[asked], expected[asked], towards[asked], base[asked]
 
     def loss(log_strength: float) -> float:
-        tau = float(np.exp(log_strength))
+        tau = combined(float(np.exp(log_strength)), known)
         likelihood = gammaln(o + tau * m) - gammaln(tau * m) + tau * m * np.log(tau / (tau + e)) + o * np.log(e / (tau + e))
         return float(0.5 * ((log_strength - np.log(usual)) / SPREAD) ** 2 - likelihood.sum())
 
     found = minimize_scalar(loss, bounds=(np.log(WEAKEST), np.log(STRONGEST)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x)) if asked.any() else usual
+    return float(np.exp(round(float(found.x), LOG_DECIMALS))) if asked.any() else usual
+
+
+def combined(strength: float, base: Floats) -> Floats:
+    """Strength of a prior around a mean that is itself uncertain: the variances, mean ÷ strength each, add up."""
+    return np.asarray(1.0 / (1.0 / strength + 1.0 / base), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -97,19 +105,24 @@ class Responses:
 
 
 def pooled(responses: Floats, expected: Floats, usual: float) -> Responses:
-    """Ratios of each segment × category, shrunk towards its category's, that towards the whole, that towards 1.
+    """Ratios of each segment × category, shrunk towards what the other segments showed of the category, a category towards the
+    whole, that towards 1.
 
-    How much they are shrunk is fitted (see `fitted_strength`); the whole is shrunk with `usual`.
+    How much they are shrunk is fitted (see `fitted_strength`); the whole is shrunk with `usual`. A cell's prior is no surer than
+    what is known of its category, so one answer in one segment makes nothing certain in another.
 
     Args:
         responses, expected: (s, c) counted and expected responses to exploring; 0 where nothing was shown.
     """
     whole = shrunk(np.asarray(responses.sum()), np.asarray(expected.sum()), 1.0, usual)
     of, by = responses.sum(axis=0), expected.sum(axis=0)
-    strength = fitted_strength(of, by, np.full(of.shape, whole.mean), usual)
+    strength = fitted_strength(of, by, np.full(of.shape, whole.mean), np.full(of.shape, np.inf), usual)
     category = shrunk(of, by, whole.mean, strength)
-    inner = fitted_strength(responses, expected, category.mean, usual)
-    return Responses(whole, category, shrunk(responses, expected, category.mean, inner), (usual, strength, inner))
+    others = shrunk(of - responses, by - expected, whole.mean, strength)
+    inner = fitted_strength(responses, expected, others.mean, others.rate, usual)
+    return Responses(
+        whole, category, shrunk(responses, expected, others.mean, combined(inner, others.rate)), (usual, strength, inner)
+    )
 
 
 def thompson(guess: Floats, ratios: Ratios, slots: int, generator: np.random.Generator) -> Floats:

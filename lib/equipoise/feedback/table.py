@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame
@@ -9,10 +11,28 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.feedback.response import HIGH, LOW, Floats, Ratios, pooled
+from equipoise.recommend.history import exact_sum
 from equipoise.tables.vocabulary import ALL_CATEGORIES, ALL_SEGMENTS, SEGMENTS
 
 WIDEST = 2.0
 """A budget is at most this many times the usual one, and at least the usual one divided by it."""
+
+SAME = 1e-9
+"""A standard deviation below this is rounding: everybody is alike."""
+
+
+def unsettled(answers: DataFrame, settled: DataFrame, as_of: date) -> DataFrame:
+    """Rows of ops.feedback: the answers that no other run has written, so that every place counts once, also one whose exposure
+    came in late.
+
+    Args:
+        answers: see `exposures.answered`.
+        settled: ops.feedback.
+    """
+    place = ["as_of", "user_id", "item_id"]
+    others = settled.filter(F.col("settled_by") != F.lit(as_of)).select(*place)
+    new = answers.join(others, place, "left_anti").drop("shown_date", "settled")
+    return new.withColumn("settled_by", F.lit(as_of))
 
 
 def response_rows(trials: DataFrame, segments: DataFrame, *, strength: float) -> pd.DataFrame:
@@ -21,19 +41,28 @@ def response_rows(trials: DataFrame, segments: DataFrame, *, strength: float) ->
     Only categories that were explored have rows; for the others the row of everybody in everything holds.
 
     Args:
-        trials: user_id, category, expected, response (see `exposures.trials`).
-        segments: user_id, segment.
+        trials: as_of, user_id, category, expected, response (see `exposures.trials`).
+        segments: user_id, segment at the lists' as_of: later ones would know the answers.
         strength: weight of what a ratio is shrunk towards before feedback says it, in expected responses.
     """
-    joined = trials.join(segments, "user_id").groupBy("segment", "category")
+    joined = trials.join(segments, ["as_of", "user_id"], "left").groupBy("segment", "category")
     sums = joined.agg(
-        F.count(F.lit(1)).alias("trials"), F.sum("expected").alias("expected"), F.sum("response").alias("responses")
+        F.count(F.lit(1)).alias("trials"), exact_sum(F.col("expected")).alias("expected"), F.sum("response").alias("responses")
     )
     return from_counts(sums.toPandas(), strength)
 
 
 def from_counts(counts: pd.DataFrame, strength: float) -> pd.DataFrame:
-    """The rows from counts per segment × category: segment, category, trials, expected, responses."""
+    """The rows from counts per segment × category: segment, category, trials, expected, responses.
+
+    Raises:
+        ContractError: when a segment is none of SEGMENTS.
+    """
+    if strange := sorted(str(s) for s in set(counts["segment"]) - set(SEGMENTS)):
+        raise ContractError(
+            f"users who were shown a list have segment {', '.join(strange)} in gold.user_segments at its as_of, expected one of "
+            f"{', '.join(SEGMENTS)} (None: no row); run segment_users and publish_report for that date again"
+        )
     categories = np.unique(counts["category"].to_numpy(dtype=str))
     at = pd.Index(SEGMENTS).get_indexer(counts["segment"]), pd.Index(categories).get_indexer(counts["category"])
 
@@ -68,16 +97,16 @@ def _rows(segments: list[str], categories: list[str], counted: Floats, ratios: R
     ).reset_index()
 
 
-def ratios_of(interests: DataFrame, budgets: DataFrame, response: DataFrame) -> DataFrame:
-    """user_id, category, shape, rate, slots: of each row of the interests the posterior of the user's segment in the category,
-    that of a category without feedback where it was never explored, and the user's budget.
+def with_ratios(interests: DataFrame, budgets: DataFrame, response: DataFrame) -> DataFrame:
+    """The interests with shape, rate and slots: the posterior of the user's segment in the category, that of a category without
+    feedback where it was never explored, and the user's budget.
 
     Args:
-        interests: user_id, category.
+        interests: user_id, category and more.
         budgets: gold.exploration_budgets. response: gold.exploration_response; both of one as_of.
     """
     cells = response.filter(F.col("segment") != ALL_SEGMENTS).select("segment", "category", "shape", "rate")
-    mine = interests.select("user_id", "category").join(budgets.select("user_id", "segment", "slots"), "user_id")
+    mine = interests.join(budgets.select("user_id", "segment", "slots"), "user_id")
     found = mine.join(F.broadcast(cells), ["segment", "category"], "left").drop("segment")
     shape, rate = unexplored(response)
     return found.withColumns({"shape": F.coalesce("shape", F.lit(shape)), "rate": F.coalesce("rate", F.lit(rate))})
@@ -119,7 +148,7 @@ def budgets(
     bits = F.when(share > 0, -share * F.log2(share)).otherwise(0.0)
     known = interests.groupBy("user_id").agg(F.sum(bits).alias("entropy_bits"), F.sum("evidence").alias("evidence"))
     own = trials.groupBy("user_id").agg(
-        F.count(F.lit(1)).alias("trials"), F.sum("expected").alias("expected"), F.sum("response").alias("responses")
+        F.count(F.lit(1)).alias("trials"), exact_sum(F.col("expected")).alias("expected"), F.sum("response").alias("responses")
     )
     counts = {"trials": "bigint", "expected": "double", "responses": "bigint"}
     found = known.join(segments, "user_id").join(own, "user_id", "left")
@@ -132,7 +161,7 @@ def budgets(
     z = F.lit(0.0)
     for c in ("entropy_bits", "weighed"):
         middle, width = (row[f"{c}_mean"], row[f"{c}_stddev_pop"]) if row else (0.0, 0.0)
-        z = z + ((F.col(c) - F.lit(float(middle or 0.0))) / F.lit(float(width)) if width else F.lit(0.0))
+        z = z + ((F.col(c) - F.lit(float(middle or 0.0))) / F.lit(float(width)) if width and width > SAME else F.lit(0.0))
     factored = found.withColumn("factor", F.col("ratio") * F.pow(F.lit(2.0), -z / 4))
     mean = factored.agg(F.mean("factor")).first()
     usual = float(mean[0]) if mean and mean[0] else 1.0

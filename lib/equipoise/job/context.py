@@ -62,8 +62,8 @@ class Context:
     registry_or_none: Registry | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     rows_out: dict[str, int] = field(default_factory=dict)
-    published: dict[str, dict[date, int]] = field(default_factory=dict)
-    """Of each table of Job.earlier: as-of dates published before this one, and the version that was published."""
+    published: dict[str, dict[date, str]] = field(default_factory=dict)
+    """Of each table of Job.earlier: as-of dates published before this one, and the run that made their rows."""
 
     @property
     def as_of(self) -> date:
@@ -103,10 +103,11 @@ class Context:
 
     def read_earlier(self, name: str) -> DataFrame:
         """Its rows of the as-of dates that were published before this one; a slice that was made again since is read as it is
-        now. Nothing before the first of them."""
+        now. Nothing before the first of them. A table of an earlier version gets the columns it lacks."""
         if name not in self.job.earlier:
             raise StoreError(f"{self.job.name} reads earlier {name} without declaring it; add it to Job.earlier")
         if dates := sorted(self.published[name]):
+            self.store.create(name)
             return self.store.read(name).filter(F.col("as_of").isin(dates))
         return self.spark.createDataFrame([], CATALOGUE[name].struct_type())
 

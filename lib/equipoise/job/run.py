@@ -71,7 +71,7 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     code = code_version(job_file)
     extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
     published = {name: _published_before(store, name, as_of) for name in job.earlier} if as_of else {}
-    extra |= {f"{name} of {day}": str(v) for name, dated in published.items() for day, v in dated.items()}
+    extra |= {f"{name} of {day}": made for name, dated in published.items() for day, made in dated.items()}
     identity = run_id(job.name, as_of, sha256(chosen), code, inputs, model_id, extra)
     ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry, published=published)
     ledger = Ledger(store, spark)
@@ -119,12 +119,14 @@ def _pin(store: Store, job: Job) -> dict[str, int]:
     return {n: v for n, v in versions.items() if v is not None}
 
 
-def _published_before(store: Store, name: str, as_of: date) -> dict[date, int]:
-    """As-of date → version of the table, of what publish_report made public before as_of."""
-    if store.version("ops.published") is None:
+def _published_before(store: Store, name: str, as_of: date) -> dict[date, str]:
+    """As-of date → run that made the table's rows of it, of the dates that publish_report made public before as_of."""
+    if store.version("ops.published") is None or store.version(name) is None:
         return {}
-    rows = store.read("ops.published").filter((F.col("table_name") == name) & (F.col("as_of") < F.lit(as_of))).collect()
-    return {r["as_of"]: int(r["version"]) for r in rows}
+    known = store.read("ops.published").filter((F.col("table_name") == name) & (F.col("as_of") < F.lit(as_of)))
+    dates = [r["as_of"] for r in known.select("as_of").collect()]
+    made = store.read(name).filter(F.col("as_of").isin(dates)).groupBy("as_of").agg(F.max("run_id").alias("run_id"))
+    return {r["as_of"]: str(r["run_id"]) for r in made.collect()} if dates else {}
 
 
 def _current(registry: Registry) -> str:

@@ -79,7 +79,7 @@ def block_rows(
     candidate = candidates.join(facts, "item_id").withColumn("block", block)
     marked = seen.withColumn("seen", F.lit(True))
     shares = [F.col(f"{name}_share").alias(name) for name in ("target", "predicted", "observed")]
-    shares.append(F.coalesce("visit_probability", "predicted_share").alias("guess"))
+    shares.append(F.coalesce("visit_probability", F.lit(0.0)).alias("guess"))
     told = interests.select("user_id", "category", *shares, "shape", "rate", "slots")
     interest = told.join(marked, ["user_id", "category"], "left")
     interest = interest.withColumn("seen", F.coalesce("seen", F.lit(False))).withColumn("block", block)

@@ -65,7 +65,7 @@ def generator(seed: int, user_id: str, as_of: date) -> np.random.Generator:
 class Slot:
     """One explored item. category: position; weight: its part in the draw, 0 when nothing was drawn; unseen: else least
     known; value: the predicted share of an unseen category, the observed share of a least known one; guess: probability of a
-    response before any feedback."""
+    response before any feedback, 0 where the model knows nothing of the category."""
 
     item: Shelved
     category: int

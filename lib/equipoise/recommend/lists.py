@@ -232,7 +232,7 @@ def _explore_rows(block: Block, scored: Scored, chosen: Ints, policy: Policy) ->
             "source": "explore",
             "reason_code": np.array(["unseen_category" if s.unseen else "least_known" for s in found], dtype=object),
             "reason_value": np.array([s.value for s in found]),
-            "expected_response": np.array([s.guess for s in found]),
+            "expected_response": np.array([s.guess if s.guess > 0 else np.nan for s in found]),
             "bought": 0,
         }
     )

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
-from equipoise.feedback.table import ratios_of
+from equipoise.feedback.table import with_ratios
 from equipoise.recommend.block import parse
 from equipoise.recommend.candidates import block_rows
 from equipoise.recommend.history import seen_categories, visits
@@ -67,8 +67,7 @@ def rows_for_blocks(sources: Sources, policy: Policy, how: Popularity, *, users:
     )
     seen = seen_categories(visited, sources.item_categories)
     stock = category_items(popularity, sources.stock)
-    ratios = ratios_of(sources.interests, sources.budgets, sources.response)
-    interests = sources.interests.join(ratios, ["user_id", "category"])
+    interests = with_ratios(sources.interests, sources.budgets, sources.response)
     return block_rows(found, interests, seen, stock, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
 
 
@@ -90,8 +89,8 @@ def check_sources(sources: Sources, *, k: int) -> tuple[int, str]:
     """Number of users, and the id of the model behind the values.
 
     Raises:
-        ContractError: when fewer than k items may be shown, when there are no interests or values at this as_of, or when the
-            values come from several models.
+        ContractError: when fewer than k items may be shown, when there are no interests or values at this as_of, when users
+            have no budget, or when the values come from several models.
     """
     items = sources.stock.select("item_id").distinct().count()
     if items < k:
@@ -102,6 +101,12 @@ def check_sources(sources: Sources, *, k: int) -> tuple[int, str]:
     users = sources.interests.select("user_id").distinct().count()
     if not users:
         raise ContractError("gold.user_interests has no users at this as_of, expected at least one; run score_users for it first")
+    unbudgeted = sources.interests.join(sources.budgets, "user_id", "left_anti").select("user_id").distinct()
+    if number := unbudgeted.count():
+        raise ContractError(
+            f"{number} users of gold.user_interests are not in gold.exploration_budgets at this as_of, such as "
+            f"{', '.join(str(r[0]) for r in unbudgeted.orderBy('user_id').take(3))}; run collect_feedback for it again"
+        )
     models = sorted(str(r[0]) for r in sources.values.select("model_id").distinct().collect())
     if len(models) != 1:
         raise ContractError(

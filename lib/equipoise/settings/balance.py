@@ -45,17 +45,24 @@ class Feedback(Section):
     """What was shown, and what came of it."""
 
     list_days: Count = Field(28, description="Days that a list is in force unless a newer one is published.")
-    response_days: Count = Field(28, description="Days, from that of an exposure, in which an answer to it counts.")
+    response_days: Count = Field(
+        28,
+        description="Days, from that of an exposure, in which an answer to it counts; where they are not windows.days, ratios "
+        "carry the difference in length too.",
+    )
     memory_days: Count = Field(364, description="How many days back exposures count.")
-    channel: str = Field("", description="Only exposures of this channel are of lists; empty: of any channel.")
+    channel: str = Field(
+        "", description="Only exposures of this channel are of lists; empty: of any, and an advert of a listed item counts too."
+    )
     strength: Positive = Field(
         10.0, description="Weight, in expected responses, of what ratios are shrunk towards while there is no feedback to fit it."
     )
 
     @model_validator(mode="after")
     def _answers_in_memory(self) -> Feedback:
-        if self.memory_days < self.response_days:
-            raise ValueError(f"memory_days = {self.memory_days} must be at least response_days = {self.response_days}")
+        least = self.response_days + self.list_days
+        if self.memory_days < least:
+            raise ValueError(f"memory_days = {self.memory_days} must be at least response_days + list_days = {least}")
         return self
 
 

@@ -259,9 +259,8 @@ RECOMMENDATIONS = Table(
         Column(
             "expected_response",
             "DOUBLE",
-            "visit_probability of the category in gold.user_interests (predicted_share where that is null): what feedback on an "
-            "explore row is compared with.",
-            "an exploit row",
+            "visit_probability of the category in gold.user_interests: what feedback on an explore row is compared with.",
+            "an exploit row, or a category that the model does not know",
         ),
         Column("source", "STRING", "Candidate source that brought the item: history, cosine, popular or explore."),
         Column(
@@ -286,7 +285,9 @@ EXPLORATION_RESPONSE = Table(
     columns=(
         Column("segment", "STRING", f"O, interest, buy, or {ALL_SEGMENTS} of them."),
         Column("category", "STRING", f"Category that was explored, or {ALL_CATEGORIES} of them."),
-        Column("trials", "BIGINT", "Users × spans of response days in which the category was shown to explore it."),
+        Column(
+            "trials", "BIGINT", "Users × spans of response days in which the category was shown to users who did not know it."
+        ),
         Column("expected", "DOUBLE", "Responses to expect by expected_response of the lists."),
         Column("responses", "BIGINT", "Trials in which the user responded: see responded of ops.feedback."),
         Column(

@@ -37,7 +37,31 @@ def test_cells_are_shrunk_towards_their_category_and_that_towards_the_whole() ->
     whole, category, cell = float(found.whole.mean), found.category.mean, found.cell.mean
     assert whole == pytest.approx((10 + 32) / (10 + 24))
     assert category[0] > whole > category[2]
-    assert (np.abs(cell - responses / expected) < np.abs(category - responses / expected) + 1e-12).all()
+    np.testing.assert_allclose(cell[0], cell[1])
+    assert (cell[0][:-1] > cell[0][1:]).all()
+
+
+def test_one_answer_in_one_segment_makes_nothing_certain() -> None:
+    rng = np.random.default_rng(4)
+    expected = rng.uniform(1.0, 4.0, size=(3, 60))
+    expected[:, 0] = (0.05, 0.0, 0.0)  # shown once, in one segment
+    responses = rng.poisson(expected * rng.gamma(4.0, 0.25, size=60)).astype(float)  # categories differ, segments do not
+    responses[:, 0] = 0.0
+    found = pooled(responses, expected, 10.0)
+    spread = [float(np.sqrt(r.shape[..., 0].max()) / r.rate[..., 0].min()) for r in (found.category, found.cell)]
+    shape, rate = found.unexplored
+    assert spread[0] == pytest.approx(np.sqrt(shape) / rate, rel=0.1)
+    assert spread[1] >= spread[0] * 0.9, "a segment is not surer than its category"
+
+
+def test_where_segments_do_not_differ_a_cell_is_its_category() -> None:
+    expected = np.full((3, 40), 30.0)
+    rate = np.random.default_rng(6).gamma(3.0, 1 / 3.0, size=40)
+    responses = np.random.default_rng(7).poisson(expected * rate).astype(float)
+    found = pooled(responses, expected, 10.0)
+    assert found.strengths[2] > 100
+    np.testing.assert_allclose(found.cell.mean, np.tile(found.category.mean, (3, 1)), rtol=0.15)
+    assert (found.cell.rate < found.category.rate * 1.001).all()
 
 
 def test_the_fitted_strength_is_the_likeliest_of_a_grid() -> None:
@@ -45,7 +69,7 @@ def test_the_fitted_strength_is_the_likeliest_of_a_grid() -> None:
     expected = rng.uniform(0.2, 5.0, size=300)
     for true, off in ((0.5, 0.4), (3.0, 0.6), (30.0, 1.5)):  # small counts tell little about cells that hardly differ
         responses = rng.poisson(expected * rng.gamma(true, 1 / true, size=300)).astype(float)
-        found = fitted_strength(responses, expected, np.ones(300), 10.0)
+        found = fitted_strength(responses, expected, np.ones(300), np.full(300, np.inf), 10.0)
         grid = np.exp(np.linspace(np.log(0.05), np.log(1e3), 4000))
         told = [
             nbinom.logpmf(responses, t, t / (t + expected)).sum() - 0.5 * ((np.log(t) - np.log(10.0)) / 2.0) ** 2 for t in grid

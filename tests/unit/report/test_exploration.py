@@ -34,14 +34,15 @@ def test_responses_are_told_against_what_was_expected() -> None:
     assert finding == "Users responded to 40 of 60 trials, 1.67 times as often as expected [1.30, 2.07]"
 
 
-def test_the_best_way_to_draw_is_named_from_the_evaluation() -> None:
+def test_the_ways_to_draw_stand_beside_each_other() -> None:
     def hit(method: str, value: float) -> dict[str, object]:
         return score("balance", f"calibrated λ=0.3 slots=2{method}", exploration.PRECISION, value, cutoff=10)
 
     rows = evaluation(hit("", 0.04), hit(" draw=share", 0.03), hit(" draw=ucb", 0.05))
     (finding,) = findings(exploration.blocks(nothing(responses=responses(), evaluation=rows)))
     assert finding == (
-        "Of λ=0.3 slots=2, upper bounds by feedback hits most: 5.00 % of its explore places hold a category of the next basket"
+        "Explore places whose category is in the next basket, at λ=0.3 slots=2: in proportion to predicted share 3.00 %, "
+        "Thompson sampling by feedback 4.00 % and upper bounds by feedback 5.00 %"
     )
 
 

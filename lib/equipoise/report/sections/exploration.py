@@ -12,7 +12,7 @@ from equipoise.report.charts import Series, bars, columns
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Heading, Note, NumberTable
 from equipoise.report.palette import AMBER, BLUE
-from equipoise.report.words import category, count, number, percent, plural
+from equipoise.report.words import category, count, listed, number, percent, plural
 from equipoise.tables.vocabulary import ALL_CATEGORIES
 
 SHOWN = 15
@@ -33,8 +33,9 @@ def blocks(facts: Facts) -> list[Block]:
     heading = Heading(
         "exploration",
         "What exploring brought",
-        "An explore place is answered when the user does something in its category in the days after it was shown. Answers are "
-        "held against what the model expected; the ratio, shrunk where little was shown, decides what is explored next.",
+        "An explore place is answered when the user buys, puts in the cart, clicks or rates an item of its category in the days "
+        "after it was shown. Answers are held against what the model expected; the ratio, shrunk where little was shown, decides "
+        "what is explored next.",
     )
     if not trials:
         silent = Note(
@@ -89,11 +90,8 @@ def _draws(facts: Facts) -> list[Block]:
     values = {DRAWN.findall(str(r["method"]))[0]: r for _, r in others.iterrows()}
     values |= {min(left): r for _, r in published.iterrows() if len(left) == 1}
     names = [d for d in DRAWS if d in values]
-    best = max(names, key=lambda d: float(values[d]["value"]))
-    finding = (
-        f"Of {base.removeprefix('calibrated ')}, {DRAWS[best]} hits most: {percent(float(values[best]['value']), 2)} of its "
-        "explore places hold a category of the next basket"
-    )
+    told = [f"{DRAWS[d]} {percent(float(values[d]['value']), 2)}" for d in names]
+    finding = f"Explore places whose category is in the next basket, at {base.removeprefix('calibrated ')}: {listed(told)}"
     svg = bars(
         [DRAWS[d] for d in names],
         [Series("explore places that hit", [float(values[d]["value"]) for d in names], BLUE)],

@@ -1,8 +1,9 @@
 """A shop with planted tastes that drift, in which a policy's lists bring responses that its next lists learn from.
 
-Everything that decides an explore slot is what recommend_items runs: `response.pooled`, `thompson`, `optimistic`, `floored`,
-`explore.inclusion_probabilities` and `draw`; exploit places are calibrated by `rerank_user_block`. One item stands for each
-category. Letters: u users, c categories, k places of a list.
+Ratios, probabilities and draws are those that recommend_items runs (`response.pooled`, `thompson`, `optimistic`, `floored`,
+`explore.inclusion_probabilities`, `draw`), exploit places are calibrated by `rerank_user_block`; the pool is chosen here, by the
+same rule for every draw. One item stands for each category, answers come at once and one round's are over before the next.
+Letters: u users, c categories, k places of a list.
 """
 
 from __future__ import annotations
