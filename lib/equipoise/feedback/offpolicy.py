@@ -21,7 +21,14 @@ Z95 = 1.959963984540054
 @dataclass(frozen=True)
 class Logged:
     """Explored places (n,) of a log: list (position in 0..lists−1), propensity by which it was shown, response 0 or 1, and the
-    probability with which the other policy would have shown it."""
+    probability with which the other policy would have shown it.
+
+    Lists count as independent: put the lists of one user whose days of response overlap together as one. What the other policy
+    would show and the logging one never could is not in a log; its probability is missing from every estimate.
+
+    Raises:
+        ValueError: when there are fewer than two lists or no places, or a propensity is 0.
+    """
 
     list_: Ints
     propensity: Floats
@@ -30,7 +37,9 @@ class Logged:
     lists: int
 
     def __post_init__(self) -> None:
-        if len(self.propensity) and not (self.propensity > 0).all():
+        if self.lists < 2 or not len(self.propensity):
+            raise ValueError(f"{len(self.propensity)} places of {self.lists} lists: expected some of at least 2; log more")
+        if not (self.propensity > 0).all():
             worst = int(np.argmin(self.propensity))
             raise ValueError(
                 f"propensity {self.propensity[worst]:g} of logged place {worst}: expected above 0, or what was never shown "
@@ -64,7 +73,7 @@ def snips(log: Logged, slots: float) -> Estimate:
         slots: Σ of the other policy's probabilities per list.
     """
     weight, total = log.weight, float(log.weight.sum())
-    if total == 0.0:
+    if total == 0.0:  # the other policy would have shown none of it
         return Estimate(0.0, 0.0, 0.0)
     ratio = float((weight * log.response).sum()) / total
     # Linearised ratio estimator: its residuals carry the spread (Särndal, Swensson & Wretman 1992, §5.6).
@@ -89,6 +98,6 @@ def _per_list(log: Logged, value: Floats) -> Floats:
 
 def _of(per_list: Floats) -> Estimate:
     number = len(per_list)
-    value = float(per_list.mean()) if number else 0.0
-    half = Z95 * float(per_list.std(ddof=1)) / np.sqrt(number) if number > 1 else 0.0
+    value = float(per_list.mean())
+    half = Z95 * float(per_list.std(ddof=1)) / np.sqrt(number)
     return Estimate(value, value - half, value + half)

@@ -37,11 +37,17 @@ def test_a_propensity_of_zero_is_refused() -> None:
         log(propensity=np.array([0.5, 0.0, 0.5]))
 
 
-def test_nothing_logged_is_nothing_known() -> None:
+def test_too_little_to_judge_by_is_refused() -> None:
     none = np.zeros(0)
-    empty = Logged(np.zeros(0, dtype=np.int64), none, none, none, 3)
-    assert ips(empty) == Estimate(0.0, 0.0, 0.0)
-    assert snips(empty, 2.0) == Estimate(0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="0 places of 3 lists: expected some of at least 2"):
+        Logged(np.zeros(0, dtype=np.int64), none, none, none, 3)
+    with pytest.raises(ValueError, match="3 places of 1 lists"):
+        log(lists=1)
+
+
+def test_what_the_other_would_never_show_is_worth_nothing_to_it() -> None:
+    assert snips(log(probability=np.zeros(3)), 2.0) == Estimate(0.0, 0.0, 0.0)
+    assert ips(log(probability=np.zeros(3))).value == 0.0
 
 
 def test_the_truth_is_met_in_the_mean_and_lies_in_the_intervals() -> None:
