@@ -86,7 +86,7 @@ def test_how_often_an_item_is_listed_is_its_logged_propensity() -> None:
     rows = [interest("u", c, s, s, s if c == "A" else 0.0, c == "A") for c, s in shares.items()]
     rows += [r for n in range(6) for r in world.candidate_rows("u", f"A{n}", value=0.1, known=1, source=HISTORY)]
     block = parse(table(rows + world.shelf_rows()))
-    runs, times, logged = 4000, Counter[str](), {}
+    runs, times, logged = 2000, Counter[str](), {}
     for seed in range(runs):
         for row in lists(block, policy(seed=seed)).query("slot == 'explore'").itertuples():
             times[str(row.item_id)] += 1
