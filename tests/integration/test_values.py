@@ -33,7 +33,10 @@ FLAGS = ["--recommend.k=8", "--recommend.history_candidates=12", "--recommend.mi
 
 
 def on_spark(spark: SparkSession, made: Shop) -> Inputs:
-    shares = "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double"
+    shares = (
+        "user_id string, category string, rank int, observed_share double, predicted_share double, target_share double, "
+        "visit_probability double"
+    )
     users = [(u, "m1", v) for u, v in made.user_vectors.items()]
     items = [(i, "m1", made.texts[i], v) for i, v in made.item_vectors.items()]
     return Inputs(
