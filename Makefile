@@ -59,14 +59,22 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 	@bash .ci/rapids.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
+airflow-test: setup ## The DAG in a real Airflow, in an environment of its own; QUICK=1 leaves out what takes minutes
+	@bash .ci/airflow.sh
+	@MYPYPATH=airflow_dags mypy --python-executable .venv-airflow/bin/python --cache-dir .mypy_cache/airflow airflow_dags/*.py
+	@.venv-airflow/bin/python -m pytest tests/airflow $(if $(QUICK),-m 'not slow') --timeout 2400 -rs
+
 bench: setup ## Ratios of two things measured in one run on this machine
+	@bash .ci/bench.sh
 	@python -m tests.benchmarks.routes
+	@python -m tests.benchmarks.balance
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
 	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 2400
 
-lock: ## Resolve requirements.lock anew from pyproject.toml
+lock: ## Resolve both lock files anew
+	@uv pip compile airflow_dags/requirements.in --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade --quiet -o airflow_dags/requirements.lock
 	@uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
 dictionary: setup ## Write docs/data_dictionary.md from the catalogue
@@ -75,4 +83,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all bench gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all airflow-test bench gpu-check lock dictionary clean

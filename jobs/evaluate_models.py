@@ -20,6 +20,7 @@ from equipoise.inference.udf import threads_per_worker, trends_at
 from equipoise.inference.worker import Setup
 from equipoise.job import Context, Job, main
 from equipoise.models.package import load_meta
+from equipoise.recommend.frontier import chosen_weight
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.table import Popularity
 from equipoise.settings import Settings, chosen
@@ -38,7 +39,7 @@ def models(settings: Settings, _: Path) -> dict[str, str]:
 
 JOB = Job(
     name="evaluate_models",
-    reads=(*SILVER, *AS_OF, *WHOLE, "feature.sequences", "feature.category_trends"),
+    reads=(*SILVER, *AS_OF, *WHOLE, "gold.balance", "feature.sequences", "feature.category_trends"),
     writes=("gold.evaluation",),
     sections=("source", "windows", "interests", "training", "scoring", "segments", "recommend", "evaluate"),
     uses_model=True,
@@ -46,19 +47,18 @@ JOB = Job(
 )
 
 
-def protocol(s: Settings, as_of: date, figures: Mapping[str, float]) -> Protocol:
-    """The settings as plain values; `figures` of the published model say which prior it started from."""
-    label_days, lists = max(s.windows.days, s.segments.horizon_days), s.recommend
+def protocol(s: Settings, as_of: date, figures: Mapping[str, float], weight: float) -> Protocol:
+    """The settings as plain values; `figures` of the published model say which prior it began with, `weight` is the lists' λ."""
+    label_days, r = max(s.windows.days, s.segments.horizon_days), s.recommend
     return Protocol(
         as_of=as_of, window_days=s.windows.days,
         labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
         training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
         has_amounts=s.source.has_amounts,
         prior=(figures.get("prior_dirichlet", s.interests.dirichlet), figures.get("prior_sharpening", s.interests.sharpening)),
-        excluded=s.evaluate.exclude_categories,
-        policy=Policy(as_of=as_of, **chosen(lists, Policy)),
-        popularity=Popularity(**chosen(s.interests, Popularity)), not_shown=lists.exclude_categories,
-        seed=lists.seed, **s.segments.model_dump(include={"ladder", "horizon_days"}),
+        excluded=s.evaluate.exclude_categories, policy=Policy(**{**chosen(r, Policy), "as_of": as_of, "calibration": weight}),
+        popularity=Popularity(**chosen(s.interests, Popularity)), not_shown=r.exclude_categories,
+        seed=r.seed, **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
     )  # fmt: skip
 
@@ -67,10 +67,10 @@ def run(ctx: Context) -> None:
     s, meta = ctx.settings, load_meta(ctx.model_path)
     at = {name: ctx.at_as_of(name) for name in (*AS_OF, "feature.sequences")}
     tables = Tables(*(ctx.read(n) for n in SILVER), *(at[n] for n in AS_OF), *(ctx.read(n) for n in WHOLE))
-    trends = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
-    threads = threads_per_worker(ctx.spark, s.scoring.workers)
-    setup = Setup(ctx.model_path, threads=threads, trends=trends, **chosen(s.scoring, Setup))
-    told = protocol(s, ctx.as_of, meta.metrics)
+    known = trends_at(ctx.read("feature.category_trends"), ctx.as_of, meta.categories)
+    alone = threads_per_worker(ctx.spark, s.scoring.workers)
+    setup = Setup(ctx.model_path, threads=alone, trends=known, **chosen(s.scoring, Setup))
+    told = protocol(s, ctx.as_of, meta.metrics, chosen_weight(ctx.at_as_of("gold.balance")))
     with every_model(ctx.registry, meta, s.evaluate.seeds, tables, at["feature.sequences"], setup) as found:
         ready = prepare(ctx.spark, tables, told, found, meta.categories, ctx.say)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say), s.source.name), {"as_of": ctx.as_of})

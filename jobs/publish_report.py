@@ -30,7 +30,7 @@ JOB = Job(
     reads=(
         *("silver.events", "silver.items", "feature.category_shares", "feature.user_profile"),
         *("gold.user_interests", "gold.user_segments", "gold.interest_migration", "gold.category_transitions"),
-        *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values"),
+        *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values", "gold.balance"),
         *("gold.recommendations", "gold.evaluation"),
     ),
     writes=("ops.published",),

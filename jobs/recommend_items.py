@@ -1,4 +1,5 @@
-"""Makes a balanced list for each user, most of it what the user wants, some of it what is unknown: gold.recommendations.
+"""Makes a balanced list for each user, most of it what the user wants, some of it what is unknown: gold.recommendations,
+and what balance is expected to cost: gold.balance.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/recommend_items.py --settings conf/demo.toml --as-of 2017-11-06
@@ -6,9 +7,13 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
+from equipoise.recommend.frontier import frontier, told
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.table import Popularity, Sources, check, check_sources, recommendations, rows_for_blocks
 from equipoise.recommend.values import shown_only
@@ -25,7 +30,7 @@ JOB = Job(
         "gold.exploration_response",
         "gold.exploration_budgets",
     ),
-    writes=("gold.recommendations",),
+    writes=("gold.balance", "gold.recommendations"),
     sections=("recommend", "interests"),
 )
 
@@ -41,16 +46,24 @@ def run(ctx: Context) -> None:
         response=ctx.at_as_of("gold.exploration_response"),
         budgets=ctx.at_as_of("gold.exploration_budgets"),
     )
-    policy = Policy(as_of=ctx.as_of, **chosen(settings, Policy))
+    policy = Policy(**{**chosen(settings, Policy), "as_of": ctx.as_of, "calibration": 0.0})
     users, model = check_sources(sources, k=policy.k)
     ctx.say(f"{users:,} users, model {model}")
-    rows = rows_for_blocks(sources, policy, Popularity(**chosen(ctx.settings.interests, Popularity)), users=users)
-    listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
+    popularity = Popularity(**chosen(ctx.settings.interests, Popularity))
+    rows = rows_for_blocks(sources, policy, popularity, users=users).persist()
+    listed: DataFrame | None = None
     try:
+        costs = frontier(rows, policy, settings.calibration, settings.accuracy_loss)
+        ctx.say(told(costs))
+        ctx.replace("gold.balance", ctx.spark.createDataFrame(costs).withColumn("model_id", F.lit(model)), {"as_of": ctx.as_of})
+        policy = replace(policy, calibration=float(costs.loc[costs["chosen"], "calibration"].iloc[0]))
+        listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
         check(listed, sources, policy)
         ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
     finally:
-        listed.unpersist()
+        for frame in (rows, listed):
+            if frame is not None:
+                frame.unpersist()
 
 
 if __name__ == "__main__":

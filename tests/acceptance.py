@@ -115,6 +115,14 @@ class Laws:
         sums = values.filter(impossible).count()
         return [f"{n} {what}" for n, what in ((off, "rows with another relevance"), (sums, "values that cannot be")) if n]
 
+    def balance_names_one_weight(self) -> list[str]:
+        rows = self.slice("gold.balance").orderBy("calibration").collect()
+        chosen = [r["calibration"] for r in rows if r["chosen"]]
+        out = [] if len(chosen) == 1 else [f"{len(chosen)} weights chosen, expected 1"]
+        if not rows or rows[0]["calibration"] != 0.0 or rows[0]["accuracy_loss"] != 0.0:
+            out.append("the first weight is not 0, or costs something")
+        return out + [f"λ = {r['calibration']:g} gains accuracy" for r in rows if r["accuracy_loss"] < -1e-9]
+
     def feedback_is_of_lists(self) -> list[str]:
         """Every exposure counts once, is an event, and is a place of a list; only explore rows carry what was expected."""
         lists = self.store.read("gold.recommendations")
@@ -182,6 +190,7 @@ class Laws:
             self.explored_categories_are_unseen,
             self.reasons_join,
             self.relevance_is_the_value,
+            self.balance_names_one_weight,
             self.feedback_is_of_lists,
             self.migration_has_every_closed_window,
             self.migration_has_its_evidence,

@@ -131,6 +131,10 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
             }
             for u in world.users
         ],
+        "gold.balance": [
+            {"calibration": c, "users": 1, "expected_dcg": 1.0, "accuracy_loss": 0.0, "kl_bits": 1.0, "chosen": c > 0}
+            for c in (0.0, 0.3)
+        ],
         "gold.user_item_values": [_value(world, u, i) for u in world.users for i in world.items],
         "gold.recommendations": [_place(world, u, n) for u in world.users for n in range(K)],
     }

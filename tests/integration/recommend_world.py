@@ -41,6 +41,7 @@ def policy(**changes: Any) -> Policy:
         "explore_slots": 2,
         "calibration": 0.4,
         "alpha": 0.01,
+        "rerank": "interchange",
         "explore_pool": 4,
         "explore_draw": "thompson",
         "explore_floor": 0.05,

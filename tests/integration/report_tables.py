@@ -75,6 +75,7 @@ def write_night(
         "gold.exploration_response": _responses(rng),
         "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
+        "gold.balance": _balance(),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
         "ops.feedback": _feedback(users),
@@ -114,6 +115,14 @@ def _feedback(users: list[str]) -> list[dict[str, Any]]:
         | {"propensity": 0.3 if n % 10 > 7 else 1.0, "expected_response": 0.1 if n % 10 > 7 else None, "responded": n % 3 == 0}
         | {"outcome": ("buy", "look", "ignore")[n % 3], "outcome_ts": at if n % 3 < 2 else None}
         for n, u in enumerate(users)
+    ]
+
+
+def _balance() -> list[dict[str, Any]]:
+    told = {"users": 300, "expected_dcg": 1.0}
+    return [
+        told | {"calibration": n / 10, "accuracy_loss": 0.1 * (n / 10) ** 2, "kl_bits": 4.0 - n / 5, "chosen": n == 3}
+        for n in range(10)
     ]
 
 

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.job.run import run
+from equipoise.recommend.frontier import chosen_weight
 from equipoise.recommend.history import visits
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.popularity import category_items, item_popularity
@@ -304,6 +305,30 @@ def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
     exploit = first["slot"] == "exploit"
     pd.testing.assert_frame_equal(first[exploit], reseeded[exploit])
     assert not first[~exploit].equals(reseeded[~exploit])
+
+
+def test_the_weight_is_chosen_by_what_it_is_expected_to_cost(spark: SparkSession, tmp_path: Path) -> None:
+    settings = tmp_path / "toy.toml"
+    settings.write_text(TOML.format(warehouse=tmp_path / "warehouse"))
+    store, path = Store(spark, str(tmp_path / "warehouse")), ROOT / "jobs" / "recommend_items.py"
+    write(store, spark, shop())
+    job = runpy.run_path(str(path))
+
+    def balance(*flags: str) -> pd.DataFrame:
+        argv = ["--settings", str(settings), "--as-of", AS_OF.isoformat(), *FLAGS, *flags]
+        assert run(job["JOB"], job["run"], argv, path) == 0
+        return store.read("gold.balance").orderBy("calibration").toPandas().set_index("calibration")
+
+    fixed = balance()
+    assert list(fixed.index[fixed["chosen"]]) == [0.4]
+    assert fixed.loc[0.0, "accuracy_loss"] == 0.0
+    assert (fixed["users"] == fixed["users"].iloc[0]).all()
+    assert fixed["kl_bits"].is_monotonic_decreasing
+    bound = float(fixed["accuracy_loss"].loc[0.5]) + 1e-9
+    chosen = balance("--recommend.calibration=auto", f"--recommend.accuracy_loss={bound}")
+    above = chosen.index[chosen["accuracy_loss"] > bound].min()
+    assert list(chosen.index[chosen["chosen"]]) == [max(c for c in chosen.index if not c >= above)]
+    assert chosen_weight(store.read("gold.balance")) == chosen.index[chosen["chosen"]][0]
 
 
 def test_policy_and_settings_have_the_same_names() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from equipoise.recommend.block import POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
 from equipoise.recommend.explore import Drawing, Exploring, Slot, explored
 from equipoise.recommend.fill import filled
+from equipoise.recommend.interchange import interchange_user_block
 from equipoise.recommend.relevance import DECIMALS, relevance, scales
 from equipoise.recommend.rerank import rerank_user_block
 
@@ -33,6 +34,8 @@ ROWS = {
 }
 """What comes out: gold.recommendations without words and stamps. bought: how many of the counted events were purchases."""
 
+Reranking = Literal["interchange", "greedy"]
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -48,6 +51,7 @@ class Policy:
     explore_slots: int
     calibration: float
     alpha: float
+    rerank: Reranking
     explore_pool: int
     explore_draw: Drawing
     explore_floor: float
@@ -84,7 +88,7 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     """
     lengths = policy.k - policy.slots(block)
     scored = score(block, lengths)
-    chosen, gains = exploit(block, scored, lengths=lengths, calibration=policy.calibration, alpha=policy.alpha)
+    chosen, gains = exploit(block, scored, lengths=lengths, calibration=policy.calibration, alpha=policy.alpha, how=policy.rerank)
     first = _exploit_rows(block, scored, chosen, gains)
     last = _explore_rows(block, scored, chosen, policy)
     rows = pd.concat([first, last], ignore_index=True).sort_values(["user", "rank"], ignore_index=True)
@@ -115,7 +119,9 @@ def score(block: Block, wanted: Ints) -> Scored:
     return Scored(candidates, relevant, scale, order)
 
 
-def exploit(block: Block, scored: Scored, *, lengths: Ints, calibration: float, alpha: float) -> tuple[Ints, Floats]:
+def exploit(
+    block: Block, scored: Scored, *, lengths: Ints, calibration: float, alpha: float, how: Reranking
+) -> tuple[Ints, Floats]:
     """Calibrated lists of `lengths` (u,): candidate numbers (u, longest), −1 where a list ends, and their gains (u, longest).
 
     The re-ranking decides who is in the list; within it the most relevant come first. Steck's objective does not depend on
@@ -138,11 +144,17 @@ def exploit(block: Block, scored: Scored, *, lengths: Ints, calibration: float, 
     categories = np.zeros((users, width, depth), dtype=np.int64)
     weights = np.zeros((users, width, depth))
     categories[at], weights[at] = candidates.category_of_row, candidates.weight_of_row
-    chosen, gains = rerank_user_block(
-        relevant, categories, weights, _reachable(block, candidates), length=length, calibration=calibration, alpha=alpha
-    )
+    told = relevant, categories, weights, reachable(block, candidates)
+    chosen, gains = rerank_user_block(*told, length=length, calibration=calibration, alpha=alpha)
     # A step of the greedy choice does not ask how long the list will be: a shorter one is the beginning of a longer one.
     gains = np.where(np.arange(length) < lengths[:, None], gains, -np.inf)
+    if how == "interchange":
+        held = np.isfinite(gains).sum(axis=1)
+        for size in np.unique(held[held > 0]):
+            mine = held == size
+            part = tuple(x[mine] for x in told)
+            begun = chosen[mine, :size]
+            chosen[mine, :size], gains[mine, :size] = interchange_user_block(begun, *part, calibration=calibration, alpha=alpha)
     place_of = np.where(np.isfinite(gains), chosen, width)  # places run from the most relevant on
     best_first = np.argsort(place_of, axis=1, kind="stable")
     gains = np.take_along_axis(gains, best_first, axis=1)
@@ -156,7 +168,7 @@ def _nth(of_row: Ints) -> Ints:
     return np.asarray(np.arange(len(of_row)) - np.repeat(starts, np.diff(np.r_[starts, len(of_row)])))
 
 
-def _reachable(block: Block, candidates: Candidates) -> Floats:
+def reachable(block: Block, candidates: Candidates) -> Floats:
     """(u, c) target shares over the categories that some candidate of the user has, renormalised; all 0 when there are none."""
     reach: Bools = np.zeros(block.interests.target.shape, dtype=np.bool_)
     reach[candidates.user[candidates.of_row], candidates.category_of_row] = True

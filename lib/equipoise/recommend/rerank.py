@@ -48,9 +48,9 @@ def rerank_user_block(
     gains = np.empty((len(users), length))
     for step in range(length):
         size = step + 1
-        terms = _terms(target, mass / size, alpha)  # (u, c) if the next item had no category
+        terms = divergence_terms(target, mass / size, alpha)  # (u, c) if the next item had no category
         before = terms[at, categories]
-        after = _terms(target_of, (mass[at, categories] + weights) / size, alpha)
+        after = divergence_terms(target_of, (mass[at, categories] + weights) / size, alpha)
         changed = terms.sum(axis=1)[:, None] + np.where(weights > 0, after - before, 0.0).sum(axis=2)  # (u, n)
         gain = open_ - calibration * (changed - divergence[:, None])
         best = np.argmax(np.round(gain, DECIMALS), axis=1)
@@ -63,10 +63,11 @@ def rerank_user_block(
 
 def divergence_bits(target: Floats, shares: Floats, alpha: float) -> Floats:
     """KL(p ‖ (1 − α) q + α p) in bits along the last axis; 0 · log 0 = 0."""
-    return np.asarray(_terms(target, shares, alpha).sum(axis=-1))
+    return np.asarray(divergence_terms(target, shares, alpha).sum(axis=-1))
 
 
-def _terms(target: Floats, shares: Floats, alpha: float) -> Floats:
+def divergence_terms(target: Floats, shares: Floats, alpha: float) -> Floats:
+    """What each category adds to `divergence_bits`."""
     smoothed = (1.0 - alpha) * shares + alpha * target
     wanted = target > 0
     ratio = np.divide(target, smoothed, out=np.ones_like(smoothed), where=wanted)

@@ -44,6 +44,7 @@ class Facts:
     propensity: pd.DataFrame
     responses: pd.DataFrame
     budgets: pd.DataFrame
+    balance: pd.DataFrame
     evaluation: pd.DataFrame
     chosen: list[tuple[str, str]]
     person_profiles: pd.DataFrame
@@ -96,6 +97,7 @@ def gather(read: Read, as_of: date) -> Facts:
             propensity=aggregates.propensity_bins(lists).toPandas(),
             responses=gold("gold.exploration_response").filter(F.col("segment") == ALL_SEGMENTS).toPandas(),
             budgets=gold("gold.exploration_budgets").groupBy("slots").agg(F.count("*").alias("users")).toPandas(),
+            balance=gold("gold.balance").orderBy("calibration").toPandas(),
             evaluation=gold("gold.evaluation").toPandas(),
             chosen=chosen,
             person_profiles=_of(gold("feature.user_profile"), users).toPandas(),

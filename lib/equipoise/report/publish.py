@@ -23,6 +23,7 @@ JOBS = {
     "gold.exploration_response": "collect_feedback",
     "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",
+    "gold.balance": "recommend_items",
     "gold.recommendations": "recommend_items",
 }
 """Tables that a night must have, and the job that writes each."""

@@ -73,9 +73,21 @@ class Recommend(Section):
     explore_slots: Annotated[int, Field(ge=0)] = Field(
         2, description="Slots at the end of the list for categories the user has not seen."
     )
-    calibration: Share = Field(0.3, description="λ: weight of calibration against relevance (Steck 2018).")
+    calibration: Share | Literal["auto"] = Field(
+        "auto",
+        description="λ: weight of calibration against relevance (Steck 2018); auto: the largest that is expected to cost no more "
+        "than accuracy_loss.",
+    )
+    accuracy_loss: Share = Field(
+        0.01, description="What calibration may cost at most, as a part of the expected DCG of the lists (calibration = auto)."
+    )
     alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.01, description="Smoothing of the list's shares in the KL divergence (Steck 2018)."
+    )
+    rerank: Literal["interchange", "greedy"] = Field(
+        "interchange",
+        description="greedy: items are chosen one by one (Steck 2018); interchange: then exchanged while that brings the "
+        "whole list nearer to its objective.",
     )
     history_candidates: Count = Field(100, description="Candidates from the user's own history.")
     cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")

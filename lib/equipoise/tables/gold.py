@@ -245,7 +245,11 @@ RECOMMENDATIONS = Table(
         Column("item_id", "STRING", "The item; no item twice in one list."),
         CATEGORY,
         Column("slot", "STRING", "exploit, or explore (a category the user has not seen, or the least known)."),
-        Column("score", "DOUBLE", "Marginal gain of the re-ranking when the item was chosen; for explore the draw's weight."),
+        Column(
+            "score",
+            "DOUBLE",
+            "What the item adds to the objective of the list (relevance less divergence); for explore the draw's weight.",
+        ),
         Column(
             "relevance",
             "DOUBLE",
@@ -328,6 +332,26 @@ EXPLORATION_BUDGETS = Table(
     ),
 )
 
+BALANCE = Table(
+    "gold",
+    "balance",
+    "as_of × calibration",
+    "What every weight λ of calibration is expected to cost, and which one the lists were made with.",
+    key=("as_of", "calibration"),
+    slice_by=("as_of",),
+    columns=(
+        Column("calibration", "DOUBLE", "λ, the weight of calibration against relevance, 0 to 1."),
+        Column("users", "BIGINT", "Users whose lists were made for it: everybody, or a sample by hash."),
+        Column(
+            "expected_dcg", "DOUBLE", "Mean over users of Σ p_next_trip ÷ log2(place + 1) over the places that do not explore."
+        ),
+        Column("accuracy_loss", "DOUBLE", "1 − expected_dcg ÷ that of λ = 0; 0 where nothing is expected of any list."),
+        Column("kl_bits", "DOUBLE", "Mean divergence of these places' categories from the target shares, bits."),
+        Column("chosen", "BOOLEAN", "The λ of the lists."),
+        *STAMPS,
+    ),
+)
+
 EVALUATION = Table(
     "gold",
     "evaluation",
@@ -361,6 +385,7 @@ GOLD = (
     EXPLORATION_RESPONSE,
     EXPLORATION_BUDGETS,
     USER_ITEM_VALUES,
+    BALANCE,
     RECOMMENDATIONS,
     EVALUATION,
 )

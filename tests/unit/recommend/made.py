@@ -22,6 +22,7 @@ def policy(**changes: object) -> Policy:
         "explore_slots": 2,
         "calibration": 0.4,
         "alpha": 0.01,
+        "rerank": "interchange",
         "explore_pool": 5,
         "explore_draw": "share",
         "explore_floor": 0.1,

@@ -56,6 +56,33 @@ def greedy(items: list[Item], target: dict[str, float], length: int, calibration
     return chosen
 
 
+def objective(items: list[Item], target: dict[str, float], calibration: float, alpha: float) -> float:
+    """What a list is worth: relevance against divergence."""
+    return (1 - calibration) * sum(i.relevance for i in items) - calibration * divergence(target, items, alpha)
+
+
+def interchange(items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float) -> list[Item]:
+    """The greedy list, then the best exchange of one item for another while one gains; in the order of `items`."""
+    chosen = greedy(items, target, length, calibration, alpha)
+    chosen.sort(key=lambda i: items.index(i))
+    while True:
+        now = objective(chosen, target, calibration, alpha)
+        best, swap = 0.0, None
+        for out in chosen:
+            for new in (i for i in items if i not in chosen):
+                there = [new if i is out else i for i in chosen]
+                gain = round(objective(there, target, calibration, alpha) - now, 12)
+                if gain > best and gain > 1e-9:
+                    best, swap = gain, there
+        if swap is None:
+            break
+        chosen = sorted(swap, key=lambda i: items.index(i))
+    for item in chosen:
+        without = [i for i in chosen if i is not item]
+        item.score = objective(chosen, target, calibration, alpha) - objective(without, target, calibration, alpha)
+    return chosen
+
+
 def inclusion(shares: list[float], slots: int) -> list[float]:
     """The largest shares are sure one by one, until the rest fits in proportion."""
     out = [0.0] * len(shares)
@@ -134,7 +161,9 @@ class Reference:
         reach = {c for i in ordered for c in i.weights}
         mass = sum(self.target(c) for c in reach)
         p = {c: self.target(c) / mass for c in sorted(reach)} if mass else {}
-        chosen = greedy(ordered, p, length, self.policy.calibration, self.policy.alpha)
+        chosen = {"greedy": greedy, "interchange": interchange}[self.policy.rerank](
+            ordered, p, length, self.policy.calibration, self.policy.alpha
+        )
         listed = [i for i in ordered if i in chosen]
         exploit = [self._exploit_row(n, i) for n, i in enumerate(listed, start=1)]
         return exploit + self._explore_rows({i.item_id for i in listed}, top, len(listed))

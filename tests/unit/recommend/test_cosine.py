@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from equipoise.recommend import cosine
 from equipoise.recommend.cosine import nearest
 
 
@@ -38,3 +39,33 @@ def test_the_split_into_blocks_does_not_change_a_cosine() -> None:
 def test_no_items_no_neighbours() -> None:
     items, cosines = nearest(np.ones((2, 1)), np.zeros((0, 1)), np.zeros(0, dtype=np.int64), 5)
     assert items.shape == cosines.shape == (2, 0)
+
+
+@pytest.mark.parametrize("noise", [1.0, 1e-5, 1e-8])
+def test_a_shortlist_in_single_precision_loses_no_neighbour(noise: float) -> None:
+    """Texts in groups, items that share texts, and texts so close that single precision cannot tell them apart."""
+    rng = np.random.default_rng(11)
+    users = unit(rng, 20, 32)
+    texts = unit(rng, 1, 32) + noise * rng.normal(size=(5000, 32))
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    text_of_item = rng.permutation(np.r_[np.arange(5000), rng.integers(0, 5000, 2500)])
+    items, cosines = nearest(users, texts, text_of_item, 30)
+    exact = np.round(users @ texts.T, 9)[:, text_of_item]
+    for u in range(20):
+        order = np.lexsort((np.arange(7500), -exact[u]))[:30]
+        np.testing.assert_allclose(cosines[u], exact[u][order], atol=2e-9)
+        if noise == 1.0:
+            assert items[u].tolist() == order.tolist()
+
+
+def test_users_in_doubt_are_looked_up_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    users, texts = unit(rng, 4, 32), unit(rng, 3000, 32)
+    texts[:200] = users[0] + 1e-9 * rng.normal(size=(200, 32))
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    asked: list[int] = []
+    whole = cosine._nearest
+    monkeypatch.setattr(cosine, "_nearest", lambda users, *rest: asked.append(len(users)) or whole(users, *rest))
+    items, _ = nearest(users, texts, np.arange(3000), 30)
+    assert asked == [1]
+    assert (items[0] < 200).all()

@@ -59,6 +59,7 @@ def nothing(**known: Any) -> Facts:
         propensity=frame(("bin", "rows")),
         responses=of_table("gold.exploration_response"),
         budgets=frame(("slots", "users")),
+        balance=of_table("gold.balance"),
         evaluation=of_table("gold.evaluation"),
         chosen=[],
         **people,

@@ -211,6 +211,13 @@ def test_the_balance_title_keeps_99_percent_of_accuracy() -> None:
     assert findings(section) == ["At λ=0.3 the lists stand 50 % nearer to the targets for 0.5 % of accuracy"]
 
 
+def test_what_balance_was_expected_to_cost_is_told_without_labels_too() -> None:
+    columns = ("calibration", "users", "expected_dcg", "accuracy_loss", "kl_bits", "chosen")
+    rows = [(0.0, 10, 2.0, 0.0, 4.0, False), (0.3, 10, 1.98, 0.01, 3.5, True), (0.5, 10, 1.9, 0.05, 3.0, False)]
+    (told,) = findings(balance.section(nothing(balance=frame(columns, *rows))))
+    assert told.startswith("Before anybody saw them, λ=0.3 was expected to cost 1.0 % of the lists' DCG, for 0.5000 bits nearer")
+
+
 def test_the_card_shows_foreign_markup_as_text() -> None:
     html = card.to_html(PROBE)
     assert "<table>" in html and "<code>x &lt; y</code>" in html and "<h1>Card</h1>" in html

@@ -61,7 +61,7 @@ def test_a_missing_file_is_named() -> None:
 
 def test_help_lists_every_setting() -> None:
     text = help_text("job", "does it", needs_as_of=True)
-    assert "--recommend.calibration" in text and "--as-of" in text and "[0.3]" in text
+    assert "--recommend.calibration" in text and "--as-of" in text and "[auto]" in text and "[0.01]" in text
 
 
 def test_resolve_knows_packages_absolute_paths_and_uris(tmp_path: Path) -> None:

@@ -45,11 +45,13 @@ def points(methods: list[str]) -> list[Point]:
 def section(facts: Facts) -> Section:
     """The λ curve, then what explore slots find and cost, where the table has them."""
     rows = scores.of_task(facts.evaluation, TASK) if not facts.evaluation.empty else facts.evaluation
+    blocks = _expected(facts.balance)
     if rows.empty:
-        return empty(ANCHOR, TITLE, "gold.evaluation has no rows of task 'balance' for this date.")
+        if not blocks:
+            return empty(ANCHOR, TITLE, "gold.balance and task 'balance' of gold.evaluation have no rows for this date.")
+        return Section(ANCHOR, TITLE, ("What lists cost is foretold here; what users then did is not known yet.",), tuple(blocks))
     found = scores.keys(rows, TASK)
     accuracy, distance, discovery = (_first(found, names) for names in (ACCURACY, DISTANCE, DISCOVERY))
-    blocks: list[Block] = []
     if accuracy and distance:
         blocks += _frontier(rows, accuracy, distance)
     if accuracy and discovery:
@@ -61,6 +63,34 @@ def section(facts: Facts) -> Section:
         "did next."
     )
     return Section(ANCHOR, TITLE, (lead,), tuple(blocks))
+
+
+def _expected(balance: pd.DataFrame) -> list[Block]:
+    """What every λ was expected to cost when the lists were made, and which one was taken."""
+    if len(balance) < 2 or not balance["chosen"].any():
+        return []
+    one = balance[balance["chosen"]].iloc[0]
+    title = (
+        f"Before anybody saw them, λ={one['calibration']:g} was expected to cost {percent(float(one['accuracy_loss']))} of the "
+        f"lists' DCG, for {number(float(balance['kl_bits'].iloc[0] - one['kl_bits']))} bits nearer to the targets"
+    )
+    nothing: list[float | None] = [None] * len(balance)
+    line = Curve(
+        "expected",
+        [float(x) for x in balance["kl_bits"]],
+        [1.0 - float(x) for x in balance["accuracy_loss"]],
+        [f"λ={x:g}" for x in balance["calibration"]],
+        nothing,
+        nothing,
+        QUALITATIVE[0],
+    )
+    svg = curve([line], "Divergence of list and target, bits (less is nearer)", "Part of the expected DCG kept", title)
+    note = (
+        "From the probabilities that the lists are ranked by (p_next_trip), without a look at what came next: gold.balance. "
+        "With recommend.calibration = auto the largest λ is taken that keeps the loss within recommend.accuracy_loss. The figure "
+        "below says what it did cost."
+    )
+    return [Figure(title, svg, note)]
 
 
 def _first(found: list[Key], names: tuple[str, ...]) -> Key | None:

@@ -1,0 +1,36 @@
+"""The night as data: each job, what it waits for and which assets it renews. Any environment can import it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TRAINING = "finetune_encoder"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job of the night; `after` names the jobs that make what it reads, without those that another one implies."""
+
+    job: str
+    after: tuple[str, ...] = ()
+    assets: tuple[str, ...] = ()
+    takes_as_of: bool = True
+
+
+STEPS = (
+    Step("ingest_events", takes_as_of=False),
+    Step("build_features", ("ingest_events",)),
+    Step(TRAINING, ("build_features",)),
+    Step("score_users", (TRAINING,), ("gold.user_interests",)),
+    Step("segment_users", ("score_users",), ("gold.user_segments",)),
+    Step("track_migration", ("segment_users",), ("gold.interest_migration", "gold.category_transitions")),
+    Step("collect_feedback", ("segment_users",), ("gold.exploration_response", "gold.exploration_budgets")),
+    Step("value_items", ("score_users",), ("gold.user_item_values",)),
+    Step("recommend_items", ("collect_feedback", "value_items"), ("gold.balance", "gold.recommendations")),
+    Step("evaluate_models", ("recommend_items",), ("gold.evaluation",)),
+    Step("publish_report", ("track_migration", "evaluate_models"), ("ops.published",)),
+)
+"""In the order of the chain; two jobs that share no path may run side by side."""
+
+GATES = {"ingest_events": "quality_gate", TRAINING: "promotion_gate"}
+"""Jobs that a gate may stop, and the task that says so; who waits for the job waits for that task."""

@@ -1,0 +1,290 @@
+"""Balance on MovieLens-100k, and what it costs: the frontier of every way to balance, and speeds as ratios in one run.
+
+python -m tests.benchmarks.balance [--splits 5] [--resamples 2000] [--only frontier|rerank|nearest]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from equipoise.recommend.cosine import nearest
+from equipoise.recommend.interchange import interchange_user_block
+from equipoise.recommend.rerank import divergence_bits, rerank_user_block
+from tests.benchmarks.rivals import mmr, xquad
+from tests.unit.recommend.reference import Item, greedy, interchange
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+K, CANDIDATES, PENALTY, ALPHA = 10, 200, 300.0, 0.01
+DISCOUNT = 1 / np.log2(np.arange(2, K + 2))
+WEIGHTS = np.round(np.arange(0.0, 0.95, 0.025), 3)
+LOSSES = (0.01, 0.03, 0.05)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Users with held-out items: candidates by falling score, their genres as rerank_user_block wants them, target, truth."""
+
+    items: Ints
+    relevance: Floats
+    categories: Ints
+    weights: Floats
+    dense: Floats
+    target: Floats
+    hits: Bools
+    held_out: Ints
+
+    def take(self, users: slice) -> tuple[Floats, Ints, Floats, Floats]:
+        """What the re-ranking is given of some users."""
+        return self.relevance[users], self.categories[users], self.weights[users], self.target[users]
+
+
+def say(text: str) -> None:
+    """A line of the report."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def movielens() -> tuple[Ints, Ints, Floats]:
+    """User and item of each rating, and the genres of the items (i, c), equal parts that sum to 1."""
+    found = importlib.util.find_spec("recbole")
+    if found is None or found.origin is None:
+        raise SystemExit("MovieLens-100k is not here; run bash .ci/movielens.sh first (make bench does)")
+    folder = Path(found.origin).parent / "dataset_example" / "ml-100k"
+    ratings = pd.read_csv(folder / "ml-100k.inter", sep="\t")
+    films = pd.read_csv(folder / "ml-100k.item", sep="\t").set_index("item_id:token")["class:token_seq"]
+    user, _ = pd.factorize(ratings["user_id:token"], sort=True)
+    item, names = pd.factorize(ratings["item_id:token"], sort=True)
+    genres = films.reindex(names).fillna("unknown").str.get_dummies(" ").to_numpy(np.float64)
+    return user, item, genres / genres.sum(axis=1, keepdims=True)
+
+
+def problem(user: Ints, item: Ints, genres: Floats, seed: int) -> Problem:
+    """A tenth of each user's ratings, drawn by seed, is held out; EASE (Steck 2019) on the rest scores what the user has not."""
+    random, users, items = np.random.default_rng(seed), int(user.max()) + 1, int(item.max()) + 1
+    test = np.zeros(len(user), dtype=bool)
+    for u in range(users):
+        rows = random.permutation(np.flatnonzero(user == u))
+        test[rows[: len(rows) // 10]] = True
+    seen, truth = np.zeros((users, items)), np.zeros((users, items), dtype=bool)
+    seen[user[~test], item[~test]], truth[user[test], item[test]] = 1.0, True
+    gram = seen.T @ seen + PENALTY * np.eye(items)
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    scores = np.where(seen > 0, -np.inf, seen @ weights)
+    top = np.argsort(-scores, axis=1, kind="stable")[:, :CANDIDATES]
+    target = seen @ genres
+    depth = int((genres > 0).sum(axis=1).max())
+    places = np.argsort(-genres, axis=1, kind="stable")[:, :depth]
+    return Problem(
+        items=top,
+        relevance=np.take_along_axis(scores, top, axis=1),
+        categories=places[top],
+        weights=np.take_along_axis(genres, places, axis=1)[top],
+        dense=genres[top],
+        target=target / target.sum(axis=1, keepdims=True),
+        hits=np.take_along_axis(truth, top, axis=1),
+        held_out=truth.sum(axis=1),
+    )
+
+
+def accuracy(p: Problem, chosen: Ints) -> Floats:
+    """(u,) NDCG@10, ideal of min(held out, 10) items."""
+    ideal = np.cumsum(DISCOUNT)[np.minimum(p.held_out, K) - 1]
+    value: Floats = (np.take_along_axis(p.hits, chosen, axis=1) * DISCOUNT).sum(axis=1) / ideal
+    return np.where(p.held_out > 0, value, np.nan)
+
+
+def divergence(p: Problem, chosen: Ints) -> Floats:
+    """(u,) KL of target and list in nats, as the re-ranking smooths it."""
+    shares = np.take_along_axis(p.dense, chosen[:, :, None], axis=1).mean(axis=1)
+    return np.log(2.0) * divergence_bits(p.target, shares, ALPHA)
+
+
+Way = Callable[[Problem, float], Ints]
+
+
+def chosen_greedily(p: Problem, weight: float) -> Ints:
+    """Steck 2018, in the order of the choice."""
+    return rerank_user_block(*p.take(slice(None)), length=K, calibration=weight, alpha=ALPHA)[0]
+
+
+def interchanged(p: Problem, weight: float) -> Ints:
+    """The greedy list improved by exchanges, most relevant first: what recommend.rerank = "interchange" publishes."""
+    told = p.take(slice(None))
+    return interchange_user_block(chosen_greedily(p, weight), *told, calibration=weight, alpha=ALPHA)[0]
+
+
+WAYS: dict[str, Way] = {
+    "greedy (Steck 2018), order of the choice": chosen_greedily,
+    "greedy, most relevant first": lambda p, w: np.sort(chosen_greedily(p, w), axis=1),
+    "interchange (published)": interchanged,
+    "xQuAD by genre, most relevant first": lambda p, w: np.sort(
+        xquad(p.relevance, p.dense, p.target, length=K, calibration=w), axis=1
+    ),
+    "MMR by genre, most relevant first": lambda p, w: np.sort(mmr(p.relevance, p.dense, length=K, calibration=w), axis=1),
+}
+
+
+def frontier(splits: int, resamples: int) -> None:
+    """Prints, per way, the divergence at the strongest λ whose loss of NDCG stays inside 1, 3 and 5 %, and the area."""
+    user, item, genres = movielens()
+    found: dict[str, list[Floats]] = {way: [] for way in WAYS}
+    for seed in range(1, splits + 1):
+        p = problem(user, item, genres, seed)
+        for way, choose in WAYS.items():
+            lists = [choose(p, float(w)) for w in WEIGHTS]
+            found[way].append(np.stack([[accuracy(p, x), divergence(p, x)] for x in lists]))  # (λ, 2, u)
+        sys.stderr.write(f"  split {seed} of {splits} done\n")
+    per_user = {way: np.nanmean(np.stack(parts), axis=0) for way, parts in found.items()}
+    base = per_user["greedy (Steck 2018), order of the choice"][0]
+    known = ~np.isnan(base[0])
+    say(
+        f"\nMovieLens-100k, {known.sum()} users, {splits} random splits 8:1:1 (train and validation fitted), EASE {PENALTY:g}, "
+        f"top {CANDIDATES}, K = {K}. λ = 0: NDCG@10 {base[0][known].mean():.4f}, KL {base[1][known].mean():.3f} nats"
+    )
+    draws = np.random.default_rng(1).integers(0, known.sum(), size=(resamples, int(known.sum())))
+    say(f"| way | {' | '.join(f'at -{loss:.0%}: λ, loss [95 %], KL [95 %]' for loss in LOSSES)} | area |")
+    say(f"|---|{'---|' * (len(LOSSES) + 1)}")
+    for way, values in per_user.items():
+        cells = [_at(values[:, :, known], base[:, known], loss, draws) for loss in LOSSES]
+        say(f"| {way} | {' | '.join(cells)} | {_area(values[:, :, known].mean(axis=2), base[:, known].mean(axis=1)):.3f} |")
+
+
+def _at(values: Floats, base: Floats, loss: float, draws: Ints) -> str:
+    lost = 1 - values[:, 0].mean(axis=1) / base[0].mean()
+    inside = int(np.flatnonzero(lost <= loss).max(initial=0))
+    relative = [1 - values[inside, 0][d].mean() / base[0][d].mean() for d in draws]
+    nats = [values[inside, 1][d].mean() for d in draws]
+    low, high = np.percentile(relative, [2.5, 97.5])
+    first, last = np.percentile(nats, [2.5, 97.5])
+    return (
+        f"{WEIGHTS[inside]:g}, {lost[inside]:.2%} [{low:.2%}, {high:.2%}], "
+        f"{values[inside, 1].mean():.3f} [{first:.3f}, {last:.3f}]"
+    )
+
+
+def _area(means: Floats, base: Floats) -> float:
+    """Part of the rectangle between 90 and 100 % of the accuracy and no divergence and that of λ = 0 that some λ dominates."""
+    grid = np.linspace(0.9, 1.0, 201)
+    share = [1 - min((k for n, k in means if n >= g * base[0]), default=base[1]) / base[1] for g in grid]
+    return float(np.clip(share, 0.0, 1.0).mean())
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _plain(p: Problem, users: int, choose: Callable[..., list[Item]]) -> list[list[int]]:
+    out = []
+    for u in range(users):
+        items = [
+            Item(str(n), {str(c): w for c, w in zip(p.categories[u, n], p.weights[u, n], strict=True) if w}, relevance=r)
+            for n, r in enumerate(p.relevance[u])
+        ]
+        chosen = choose(items, {str(c): t for c, t in enumerate(p.target[u])}, K, 0.3, ALPHA)
+        out.append(sorted(int(i.item_id) for i in chosen))
+    return out
+
+
+def reranking(repeats: int) -> None:
+    """Prints block against plain loop, users a second, and time and memory at 1, 4 and 16 times the users. One thread."""
+    user, item, genres = movielens()
+    p = problem(user, item, genres, 1)
+
+    def ours(users: int, improve: bool) -> list[list[int]]:
+        told = p.take(slice(0, users))
+        chosen, _ = rerank_user_block(*told, length=K, calibration=0.3, alpha=ALPHA)
+        if improve:
+            chosen, _ = interchange_user_block(chosen, *told, calibration=0.3, alpha=ALPHA)
+        return [sorted(x) for x in chosen.tolist()]
+
+    for name, choose, improve, few in (("greedy", greedy, False, 24), ("interchange", interchange, True, 4)):
+        if _plain(p, few, choose) != ours(few, improve):
+            raise SystemExit(f"{name}: the plain loop and the block choose different lists")
+        ratios, speeds = [], []
+        for _ in range(repeats):
+            slow, fast = seconds(partial(_plain, p, few, choose)) / few, seconds(partial(ours, 512, improve)) / 512
+            ratios.append(slow / fast)
+            speeds.append(1 / fast)
+        say(
+            f"{name}, {CANDIDATES} candidates, K = {K}, λ = .3, one thread: {_spread(ratios, 0)} times a plain loop "
+            f"per user (same lists); {statistics.median(speeds):,.0f} users a second and core"
+        )
+    sizes = []
+    for factor in (1, 4, 16):
+        tracemalloc.start()
+        took = seconds(partial(lambda n: [ours(512, True) for _ in range(n)], factor))
+        sizes.append((factor, took, tracemalloc.get_traced_memory()[1] / 2**20))
+        tracemalloc.stop()
+    say(", ".join(f"{n} blocks of 512: {t / sizes[0][1]:.1f} × the time, peak {m:.0f} MiB" for n, t, m in sizes))
+
+
+def neighbours(repeats: int) -> None:
+    """Prints exact top-K against faiss's flat inner product: one thread, the same vectors."""
+    try:
+        import faiss
+    except ImportError:
+        say("faiss is not here: bash .ci/bench.sh installs it")
+        return
+    random = np.random.default_rng(1)
+    users, texts = (random.normal(size=(n, 384)).astype(np.float32) for n in (2048, 16_384))
+    for part in (users, texts):
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    index = faiss.IndexFlatIP(384)
+    index.add(texts)
+    faiss.omp_set_num_threads(1)
+    doubles = users.astype(np.float64), texts.astype(np.float64)
+    one_each = np.arange(len(texts))
+    mine, theirs = nearest(*doubles, one_each, 50)[0], index.search(users, 50)[1]
+    same = np.mean([len(set(a) & set(b)) / 50 for a, b in zip(mine, theirs, strict=True)])
+    ratios = [seconds(lambda: index.search(users, 50)) / seconds(lambda: nearest(*doubles, one_each, 50)) for _ in range(repeats)]
+    say(
+        f"exact top 50 of 16,384 vectors of 384 numbers, 2,048 users, one thread: {_spread(ratios, 2)} of faiss's flat index in "
+        f"users a second; {same:.2%} of the items the same"
+    )
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):,.{digits}f} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def main() -> None:
+    """Runs what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("frontier", "rerank", "nearest"))
+    asked = parser.parse_args()
+    if asked.only in (None, "frontier"):
+        frontier(asked.splits, asked.resamples)
+    with threadpool_limits(1):
+        if asked.only in (None, "rerank"):
+            reranking(asked.repeats)
+        if asked.only in (None, "nearest"):
+            neighbours(asked.repeats)
+
+
+if __name__ == "__main__":
+    main()
