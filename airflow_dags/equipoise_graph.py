@@ -26,7 +26,7 @@ STEPS = (
     Step("track_migration", ("segment_users",), ("gold.interest_migration", "gold.category_transitions")),
     Step("collect_feedback", ("segment_users",), ("gold.exploration_response", "gold.exploration_budgets")),
     Step("value_items", ("score_users",), ("gold.user_item_values",)),
-    Step("recommend_items", ("collect_feedback", "value_items"), ("gold.balance", "gold.recommendations")),
+    Step("recommend_items", ("collect_feedback", "value_items"), ("gold.balance", "gold.recommendations", "gold.rule_effects")),
     Step("evaluate_models", ("recommend_items",), ("gold.evaluation",)),
     Step("publish_report", ("track_migration", "evaluate_models"), ("ops.published",)),
 )

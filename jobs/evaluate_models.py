@@ -22,6 +22,7 @@ from equipoise.job import Context, Job, main
 from equipoise.models.package import load_meta
 from equipoise.recommend.frontier import chosen_weight
 from equipoise.recommend.lists import Policy
+from equipoise.recommend.rules import Rules
 from equipoise.recommend.table import Popularity
 from equipoise.settings import Settings, chosen
 
@@ -51,13 +52,12 @@ def protocol(s: Settings, as_of: date, figures: Mapping[str, float], weight: flo
     """The settings as plain values; `figures` of the published model say which prior it began with, `weight` is the lists' λ."""
     label_days, r = max(s.windows.days, s.segments.horizon_days), s.recommend
     return Protocol(
-        as_of=as_of, window_days=s.windows.days,
+        as_of=as_of, window_days=s.windows.days, has_amounts=s.source.has_amounts,
         labels_until=s.evaluate.labels_until or as_of + timedelta(days=label_days),
         training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
-        has_amounts=s.source.has_amounts,
         prior=(figures.get("prior_dirichlet", s.interests.dirichlet), figures.get("prior_sharpening", s.interests.sharpening)),
         excluded=s.evaluate.exclude_categories, policy=Policy(**{**chosen(r, Policy), "as_of": as_of, "calibration": weight}),
-        popularity=Popularity(**chosen(s.interests, Popularity)), not_shown=r.exclude_categories,
+        popularity=Popularity(**chosen(s.interests, Popularity)), rules=Rules(**chosen(r, Rules)),
         seed=r.seed, **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
     )  # fmt: skip

@@ -31,7 +31,7 @@ JOB = Job(
         *("silver.events", "silver.items", "feature.category_shares", "feature.user_profile"),
         *("gold.user_interests", "gold.user_segments", "gold.interest_migration", "gold.category_transitions"),
         *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values", "gold.balance"),
-        *("gold.recommendations", "gold.evaluation"),
+        *("gold.recommendations", "gold.rule_effects", "gold.evaluation"),
     ),
     writes=("ops.published",),
     sections=("source", "report"),

@@ -1,5 +1,5 @@
 """Makes a balanced list for each user, most of it what the user wants, some of it what is unknown: gold.recommendations,
-and what balance is expected to cost: gold.balance.
+what balance is expected to cost: gold.balance, and what the shop's rules took from the lists: gold.rule_effects.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/recommend_items.py --settings conf/demo.toml --as-of 2017-11-06
@@ -15,8 +15,8 @@ from pyspark.sql import functions as F
 from equipoise.job import Context, Job, main
 from equipoise.recommend.frontier import frontier, told
 from equipoise.recommend.lists import Policy
+from equipoise.recommend.rules import Rules, may_be_shown, rule_effects, unknown_names
 from equipoise.recommend.table import Popularity, Sources, check, check_sources, recommendations, rows_for_blocks
-from equipoise.recommend.values import shown_only
 from equipoise.settings import chosen
 
 JOB = Job(
@@ -30,21 +30,25 @@ JOB = Job(
         "gold.exploration_response",
         "gold.exploration_budgets",
     ),
-    writes=("gold.balance", "gold.recommendations"),
+    writes=("gold.balance", "gold.recommendations", "gold.rule_effects"),
     sections=("recommend", "interests"),
 )
 
 
 def run(ctx: Context) -> None:
-    settings, item_categories = ctx.settings.recommend, ctx.read("silver.item_categories")
+    settings, items, item_categories = ctx.settings.recommend, ctx.read("silver.items"), ctx.read("silver.item_categories")
+    rules = Rules(**chosen(settings, Rules))
+    for line in unknown_names(item_categories, items, rules):
+        ctx.say(line)
     sources = Sources(
         events=ctx.read("silver.events").filter(F.col("event_date") < F.lit(ctx.as_of)),
         item_categories=item_categories,
-        stock=shown_only(item_categories, ctx.read("silver.items"), settings.exclude_categories),
+        stock=may_be_shown(item_categories, items, rules),
         interests=ctx.at_as_of("gold.user_interests"),
         values=ctx.at_as_of("gold.user_item_values"),
         response=ctx.at_as_of("gold.exploration_response"),
         budgets=ctx.at_as_of("gold.exploration_budgets"),
+        items=items,
     )
     policy = Policy(**{**chosen(settings, Policy), "as_of": ctx.as_of, "calibration": 0.0})
     users, model = check_sources(sources, k=policy.k)
@@ -60,6 +64,8 @@ def run(ctx: Context) -> None:
         listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
         check(listed, sources, policy)
         ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
+        taken = rule_effects(listed, sources, policy, popularity, rules, users=users).withColumn("model_id", F.lit(model))
+        ctx.replace("gold.rule_effects", taken, {"as_of": ctx.as_of})
     finally:
         for frame in (rows, listed):
             if frame is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
-from equipoise.recommend.values import Inputs, Limits, Valuation, check_inputs, shown_only
-from equipoise.settings import chosen
+from equipoise.recommend.rules import shown_only
+from equipoise.recommend.values import Inputs, Limits, Valuation, check_inputs
+from equipoise.settings import Recommend, chosen
 
 JOB = Job(
     name="value_items",
@@ -24,6 +25,9 @@ JOB = Job(
     ),
     writes=("gold.user_item_values",),
     sections=("recommend", "interests", "segments"),
+    ignores=tuple(
+        f"recommend.{k}" for k in Recommend.model_fields if k not in {*Limits.__dataclass_fields__, "exclude_categories"}
+    ),
 )
 
 

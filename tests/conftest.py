@@ -24,8 +24,9 @@ SMALL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    "spark.driver.memory": "2g",
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -Duser.timezone=UTC -Dfile.encoding=UTF-8 "
+    "spark.driver.memory": "3g",
+    "spark.buffer.pageSize": "2m",  # else every broadcast of ten rows holds 64 MB
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "
     f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.showConsoleProgress": "false",

@@ -47,6 +47,7 @@ def policy(**changes: Any) -> Policy:
         "explore_floor": 0.05,
         "explore_budget": "personal",
         "min_item_events": LIMITS.min_item_events,
+        "most_per_brand": 0,
         "seed": 1,
     }
     return Policy(**{**values, **changes})

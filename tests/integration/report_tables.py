@@ -76,6 +76,7 @@ def write_night(
         "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
         "gold.balance": _balance(),
+        "gold.rule_effects": _rule_effects(users),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
         "ops.feedback": _feedback(users),
@@ -124,6 +125,15 @@ def _balance() -> list[dict[str, Any]]:
         told | {"calibration": n / 10, "accuracy_loss": 0.1 * (n / 10) ** 2, "kl_bits": 4.0 - n / 5, "chosen": n == 3}
         for n in range(10)
     ]
+
+
+def _rule_effects(users: list[str]) -> list[dict[str, Any]]:
+    """Two rules: one took two places from every third user, one a place from the first."""
+    told = {"slot": "exploit", "p_next_trip": 0.3}
+    rows = [(u, f"x{r}", r, "never_brands", "OLD MILL") for u in users[::3] for r in (1, 3)] + [
+        (users[0], "y", 2, "gave_way", None)
+    ]
+    return [told | dict(zip(("user_id", "item_id", "rank", "rule", "rule_key"), row, strict=True)) for row in rows]
 
 
 def _budgets(users: list[str]) -> list[dict[str, Any]]:

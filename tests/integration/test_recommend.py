@@ -19,13 +19,15 @@ from equipoise.recommend.frontier import chosen_weight
 from equipoise.recommend.history import visits
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.popularity import category_items, item_popularity
+from equipoise.recommend.rules import Rules, may_be_shown, rule_effects, unknown_names
 from equipoise.recommend.table import Sources, check, check_sources, recommendations, rows_for_blocks
 from equipoise.store import Store
 from equipoise.tables import CATALOGUE
-from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
+from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES, RULES
 from tests.acceptance import Laws
 from tests.integration.recommend_world import AS_OF, POPULARITY, WEIGHTS, Shop, policy, rows_of, shop, values_of
 from tests.integration.test_job import TOML
+from tests.unit.recommend.made import brand_of
 from tests.unit.recommend.reference import Reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,7 @@ def on_spark(spark: SparkSession, made: Shop) -> Sources:
         "events bigint, cosine double"
     )
     valued = frame_of(spark, values_of(made), values).withColumn("model_id", F.lit("m1"))
+    branded = [(i, brand_of(i), "category_1") for i in sorted(set(made.item_categories["item_id"]))]
     return Sources(
         frame_of(spark, made.events, events),
         stock,
@@ -66,6 +69,7 @@ def on_spark(spark: SparkSession, made: Shop) -> Sources:
         valued.localCheckpoint(),
         frame_of(spark, made.response, response),
         frame_of(spark, made.budgets, budgets),
+        spark.createDataFrame(branded, "item_id string, brand string, category_1 string"),
     )
 
 
@@ -247,10 +251,11 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
     stamps = {"as_of": F.lit(AS_OF), "run_id": F.lit("r"), "synthetic": F.lit(True), "reason": F.lit("made")}
     told = {"evidence": F.lit(1.0), "is_predicted_top": F.lit(False), "model_id": F.lit("m1")}
     chances = {"p_o": F.lit(0.5), "p_interest": F.lit(0.0), "p_buy": F.lit(0.5), "horizon_days": F.lit(28), "segment": F.lit("O")}
-    titles = sources.item_categories.select("item_id").distinct()
     frames = {
         "silver.events": events.withColumn("synthetic", F.lit(True)),
-        "silver.items": titles.withColumns({c: F.lit(c) for c in ("title", "category_1", "category_2", "category_3", "text")}),
+        "silver.items": sources.items.withColumns(
+            {c: F.lit(c) for c in ("title", "category_1", "category_2", "category_3", "text")}
+        ),
         "silver.item_categories": sources.item_categories.withColumn("category_path", F.col("category")),
         "gold.user_interests": sources.interests.withColumns(stamps | told),
         "gold.user_item_values": sources.values.withColumns(stamps | chances),
@@ -272,6 +277,10 @@ def put(store: Store, name: str, frame: DataFrame, *, fingerprint: str) -> None:
     full = whole.select(*[(F.col(c) if c in whole.columns else F.lit(None)).cast(t).alias(c) for c, t in types.items()])
     values = {k: {"as_of": AS_OF, "source": "simulated"}[k] for k in CATALOGUE[name].slice_by}
     store.replace(full, name, values, fingerprint=fingerprint, job="test")
+
+
+def balance(store: Store) -> pd.DataFrame:
+    return store.read("gold.balance").orderBy("calibration").toPandas().set_index("calibration")
 
 
 def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
@@ -301,37 +310,90 @@ def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first, again())
     assert (store.version("gold.recommendations") or 0) > (version or 0), "it ran again, and what lies at as_of changed nothing"
 
+    assert store.read("gold.rule_effects").isEmpty(), "no rule is set"
+    fixed = balance(store)
+    assert list(fixed.index[fixed["chosen"]]) == [0.4]
+    assert fixed.loc[0.0, "accuracy_loss"] == 0.0
+    assert (fixed["users"] == fixed["users"].iloc[0]).all()
+    assert fixed["kl_bits"].is_monotonic_decreasing
+
+    bound = float(fixed["accuracy_loss"].loc[0.5]) + 1e-9
+    auto = "--recommend.calibration=auto", f"--recommend.accuracy_loss={bound}"
+    ruled = again(*auto, '--recommend.never_brands=["b1"]')
+    chosen = balance(store)
+    above = chosen.index[chosen["accuracy_loss"] > bound].min()
+    assert list(chosen.index[chosen["chosen"]]) == [max(c for c in chosen.index if not c >= above)]
+    assert chosen_weight(store.read("gold.balance")) == chosen.index[chosen["chosen"]][0]
+    assert "b1" in {brand_of(i) for i in first["item_id"]}
+    assert "b1" not in {brand_of(i) for i in ruled["item_id"]}
+    taken = store.read("gold.rule_effects").toPandas()
+    assert set(taken.loc[taken["rule"] != "gave_way", "rule_key"]) == {"b1"}
+    assert (taken["rule"] == "never_brands").sum() > 20
+
     reseeded = again("--recommend.seed=2")
     exploit = first["slot"] == "exploit"
     pd.testing.assert_frame_equal(first[exploit], reseeded[exploit])
     assert not first[~exploit].equals(reseeded[~exploit])
 
 
-def test_the_weight_is_chosen_by_what_it_is_expected_to_cost(spark: SparkSession, tmp_path: Path) -> None:
-    settings = tmp_path / "toy.toml"
-    settings.write_text(TOML.format(warehouse=tmp_path / "warehouse"))
-    store, path = Store(spark, str(tmp_path / "warehouse")), ROOT / "jobs" / "recommend_items.py"
-    write(store, spark, shop())
-    job = runpy.run_path(str(path))
+def test_rules_hold_and_what_they_took_is_written_down(spark: SparkSession, sources: Sources) -> None:
+    """Against plain loops over the lists with and without the rules."""
+    rules = Rules((), ("i03", "i09"), ("b1",), ("c2",), ("i05", "i13"))
+    free = policy(explore_budget="fixed", calibration=0.9)
+    ruled = replace(free, most_per_brand=2)
+    within = replace(sources, stock=may_be_shown(sources.item_categories, sources.items, rules))
+    made = recommendations(rows_for_blocks(within, ruled, POPULARITY, users=30), ruled).persist()
+    check(made, within, ruled)
+    categories = shop().item_categories.groupby("item_id")["category"].agg(set).to_dict()
 
-    def balance(*flags: str) -> pd.DataFrame:
-        argv = ["--settings", str(settings), "--as-of", AS_OF.isoformat(), *FLAGS, *flags]
-        assert run(job["JOB"], job["run"], argv, path) == 0
-        return store.read("gold.balance").orderBy("calibration").toPandas().set_index("calibration")
+    def rule_of(item: str) -> tuple[str, str] | None:
+        if item in ("i03", "i09"):
+            return "never_items", item
+        if item in ("i05", "i13"):
+            return None
+        return (
+            ("never_brands", "b1") if brand_of(item) == "b1" else ("never_categories", "c2") if "c2" in categories[item] else None
+        )
 
-    fixed = balance()
-    assert list(fixed.index[fixed["chosen"]]) == [0.4]
-    assert fixed.loc[0.0, "accuracy_loss"] == 0.0
-    assert (fixed["users"] == fixed["users"].iloc[0]).all()
-    assert fixed["kl_bits"].is_monotonic_decreasing
-    bound = float(fixed["accuracy_loss"].loc[0.5]) + 1e-9
-    chosen = balance("--recommend.calibration=auto", f"--recommend.accuracy_loss={bound}")
-    above = chosen.index[chosen["accuracy_loss"] > bound].min()
-    assert list(chosen.index[chosen["chosen"]]) == [max(c for c in chosen.index if not c >= above)]
-    assert chosen_weight(store.read("gold.balance")) == chosen.index[chosen["chosen"]][0]
+    lists = sorted_pandas(made)
+    assert not any(rule_of(i) for i in lists["item_id"])
+    assert {"i05", "i13"} & set(lists["item_id"]), "they are of b1 and may be shown all the same"
+    inside = lists[lists["slot"] == "exploit"].assign(brand=lists["item_id"].map(brand_of))
+    sizes = inside.groupby(["user_id", "brand"]).size()
+    assert sizes.max() == 2
+
+    before = sorted_pandas(recommendations(rows_for_blocks(sources, free, POPULARITY, users=30), free))
+    worth = values_of(shop()).set_index(["user_id", "item_id"])["p_next_trip"]
+    held = set(zip(lists["user_id"], lists["item_id"], strict=True))
+    expected = []
+    for row in before.itertuples():
+        if (row.user_id, row.item_id) in held or (row.slot == "explore" and rule_of(row.item_id) is None):
+            continue
+        full = sizes.get((row.user_id, brand_of(row.item_id)), 0) == 2
+        rule = rule_of(row.item_id) or (("most_per_brand", brand_of(row.item_id)) if full else ("gave_way", None))
+        expected.append((row.user_id, row.item_id, row.rank, row.slot, *rule, worth.get((row.user_id, row.item_id))))
+    taken = rule_effects(made, within, ruled, POPULARITY, rules, users=30).toPandas()
+    found = taken[["user_id", "item_id", "rank", "slot", "rule", "rule_key", "p_next_trip"]].astype(object)
+    assert sorted(found.where(found.notna(), None).itertuples(index=False, name=None)) == sorted(expected)
+    assert set(taken["rule"]) == set(RULES)
+
+    with pytest.raises(ContractError, match="only items that may be shown"):
+        check(made, replace(within, stock=within.stock.filter("item_id != 'i05'")), ruled)
+    with pytest.raises(ContractError, match="at most 1 exploit rows of a brand"):
+        check(made, within, replace(ruled, most_per_brand=1))
+
+
+def test_a_rule_that_names_nothing_is_told(sources: Sources) -> None:
+    rules = Rules((), ("i99", "i03"), ("B1", "b2"), ("c2", "c33"), ())
+    assert unknown_names(sources.item_categories, sources.items, rules) == [
+        "recommend.never_items: no item has item_id 'i99'",
+        "recommend.never_brands: no item has brand 'B1'; did you mean 'b1'?",
+        "recommend.never_categories: no item has category 'c33'; did you mean 'c3'?",
+    ]
 
 
 def test_policy_and_settings_have_the_same_names() -> None:
     from equipoise.settings.model import Recommend
 
     assert set(Policy.__dataclass_fields__) - {"as_of"} <= set(Recommend.model_fields)
+    assert set(Rules.__dataclass_fields__) <= set(Recommend.model_fields)

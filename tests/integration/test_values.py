@@ -20,7 +20,8 @@ from equipoise.job.run import run
 from equipoise.recommend.cosine import cosine_candidates
 from equipoise.recommend.history import visits
 from equipoise.recommend.pairs import DAY_HALF_LIVES, FEATURES, TRIP_HALF_LIVES, featured, histories_at, main_categories
-from equipoise.recommend.values import Inputs, Valuation, check_inputs, outcomes, shown_only
+from equipoise.recommend.rules import shown_only
+from equipoise.recommend.values import Inputs, Valuation, check_inputs, outcomes
 from equipoise.store import Store
 from tests.integration.recommend_world import AS_OF, LIMITS, WEIGHTS, Shop, candidates_of, counted, shop
 from tests.integration.test_job import TOML

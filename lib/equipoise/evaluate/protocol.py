@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame
 
 from equipoise.errors import SettingsError
 from equipoise.recommend.lists import Policy
+from equipoise.recommend.rules import Rules
 from equipoise.recommend.table import Popularity
 
 
@@ -18,7 +19,7 @@ class Protocol:
     """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`.
 
     prior: pseudo-weight of the population and exponent that the model started from.
-    policy, popularity: how the published lists were made; not_shown: top-level categories they leave out. frontier: the λ to try.
+    policy, popularity: how the published lists were made; rules: what they leave out. frontier: the λ to try.
     """
 
     as_of: date
@@ -32,7 +33,7 @@ class Protocol:
     excluded: tuple[str, ...]
     policy: Policy
     popularity: Popularity
-    not_shown: tuple[str, ...]
+    rules: Rules
     frontier: tuple[float, ...]
     resamples: int
     seed: int

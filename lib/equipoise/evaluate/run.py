@@ -22,8 +22,8 @@ from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standi
 from equipoise.evaluate.tasks import balance, categories, interests, items, new_items, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
+from equipoise.recommend.rules import may_be_shown
 from equipoise.recommend.table import Sources, rows_for_blocks
-from equipoise.recommend.values import shown_only
 
 METHODS = {"text": "text_lora", "tower": "tower"}
 """Name of a route in `method`."""
@@ -106,11 +106,12 @@ class Evaluation:
         sources = Sources(
             at.events.filter(F.col("event_date") < F.lit(one.as_of)),
             at.item_categories,
-            shown_only(at.item_categories, at.items, one.not_shown),
+            may_be_shown(at.item_categories, at.items, one.rules),
             at.interests.join(users, "user_id", "left_semi"),
             at.values.join(users, "user_id", "left_semi"),
             at.response,
             at.budgets,
+            at.items,
         )
         candidates = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
         settings = balance.policies(one.policy, one.frontier)

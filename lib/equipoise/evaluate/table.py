@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.evaluate.arrays import Ints
 from equipoise.evaluate.bootstrap import Measure, averaged, interval, resampled
-from equipoise.tables.gold import EVALUATION, STAMPS
+from equipoise.tables.gold import EVALUATION
+from equipoise.tables.stamps import STAMPS
 
 EVERYBODY = "all"
 MIN_GROUP = 30

@@ -27,6 +27,7 @@ COLUMNS = {
     "user_id": "string",
     "item_id": "string",
     "category": "string",
+    "brand": "string",
     "weight": "double",
     "share": "double",
     "popularity": "double",
@@ -49,20 +50,22 @@ COLUMNS = {
 }
 """Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
 
-candidate: user × item × category of the item: weight, share (of the item in the category's popularity), value, cosine
-(null where it was not computed), source (a name of SOURCES), known, bought, looked.
+candidate: user × item × category of the item: brand (null: none, or not asked for), weight, share (of the item in the
+category's popularity), value, cosine (null where it was not computed), source (a name of SOURCES), known, bought, looked.
 interest: user × category: a row of gold.user_interests with target, predicted and observed share, guess of the response to
 exploring it, shape and rate of the ratio it is corrected by, the user's budget of explore slots (the same in each of the
 user's rows), and whether it is seen.
-shelf: item × category: weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
+shelf: item × category: brand, weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
 """
 
 
 @dataclass(frozen=True)
 class Shelved:
-    """An item on a shelf. categories: positions; weights: the categories' parts of it; shares: its parts of their popularity."""
+    """An item on a shelf. categories: positions; weights: the categories' parts of it; shares: its parts of their popularity;
+    brand: its number in the block, −1: none."""
 
     item_id: str
+    brand: int
     popularity: float
     visits: int
     categories: Ints
@@ -90,10 +93,13 @@ class Interests:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Per candidate (j): who, what, and the numbers behind it. Per candidate × category (r): `of_row` is the candidate."""
+    """Per candidate (j): who, what, and the numbers behind it. Per candidate × category (r): `of_row` is the candidate.
+
+    brand: its number in the block, −1: none."""
 
     user: Ints
     item_id: Strings
+    brand: Ints
     value: Floats
     cosine: Floats
     source: Ints
@@ -124,7 +130,7 @@ class Block:
 
 def parse(frame: pd.DataFrame) -> Block:
     """Arrays from rows with `COLUMNS`; users are those with interest rows. The order of the rows does not matter."""
-    categories = _sorted_values(frame["category"])
+    categories, brands = _sorted_values(frame["category"]), _sorted_values(frame["brand"].dropna())
     kinds = dict(list(frame.groupby("kind")))
     empty = frame.iloc[:0]
     interests = kinds.get(INTEREST, empty)
@@ -135,8 +141,8 @@ def parse(frame: pd.DataFrame) -> Block:
         users=[str(u) for u in users],
         categories=names,
         interests=_interests(interests, users, categories),
-        candidates=_candidates(rows[rows["user_id"].isin(users)], users, categories),
-        shelves=_shelves(kinds.get(SHELF, empty), categories),
+        candidates=_candidates(rows[rows["user_id"].isin(users)], users, categories, brands),
+        shelves=_shelves(kinds.get(SHELF, empty), categories, brands),
         unknown=names.index(UNKNOWN) if UNKNOWN in names else -1,
     )
 
@@ -166,7 +172,7 @@ def _interests(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[An
     return Interests(there, seen, target, predicted, observed, guess, shares("shape"), shares("rate"), slots)
 
 
-def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any]) -> Candidates:
+def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any], brands: pd.Index[Any]) -> Candidates:
     names = _sorted_values(rows["item_id"])
     codes = [users.get_indexer(rows["user_id"]), names.get_indexer(rows["item_id"]), categories.get_indexer(rows["category"])]
     order = np.lexsort(codes[::-1])
@@ -183,6 +189,7 @@ def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[A
     return Candidates(
         user=user[first],
         item_id=names.to_numpy(object)[item[first]],
+        brand=brands.get_indexer(rows["brand"])[order][first].astype(np.int64),
         value=each("value")[first],
         cosine=each("cosine")[first],
         source=pd.Index(SOURCES).get_indexer(rows["source"])[order][first].astype(np.int64) + 1,
@@ -196,13 +203,16 @@ def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[A
     )
 
 
-def _shelves(rows: pd.DataFrame, categories: pd.Index[Any]) -> list[list[Shelved]]:
+def _shelves(rows: pd.DataFrame, categories: pd.Index[Any], brands: pd.Index[Any]) -> list[list[Shelved]]:
     ordered = rows.sort_values(["item_id", "category"]).reset_index(drop=True)
     position = categories.get_indexer(ordered["category"]).astype(np.int64)
     weight, share = ordered["weight"].to_numpy(np.float64), ordered["share"].to_numpy(np.float64)
+    brand = brands.get_indexer(ordered["brand"])
     popularity, visits = ordered["popularity"].to_numpy(np.float64), ordered["visits"].to_numpy(np.float64)
     items = {
-        str(name): Shelved(str(name), float(popularity[at[0]]), int(visits[at[0]]), position[at], weight[at], share[at])
+        str(name): Shelved(
+            str(name), int(brand[at[0]]), float(popularity[at[0]]), int(visits[at[0]]), position[at], weight[at], share[at]
+        )
         for name, at in ordered.groupby("item_id").indices.items()
     }
     out: list[list[Shelved]] = [[] for _ in categories]

@@ -62,7 +62,14 @@ def gathered(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataF
 
 
 def block_rows(
-    candidates: DataFrame, interests: DataFrame, seen: DataFrame, category_items: DataFrame, *, blocks: int, depth: int
+    candidates: DataFrame,
+    interests: DataFrame,
+    seen: DataFrame,
+    category_items: DataFrame,
+    brands: DataFrame | None,
+    *,
+    blocks: int,
+    depth: int,
 ) -> DataFrame:
     """The rows of every block of users: `block.COLUMNS`. A block holds all rows of its users and a copy of the shelves.
 
@@ -71,12 +78,13 @@ def block_rows(
         interests: gold.user_interests of one as_of, with shape, rate and slots (see `feedback.table.ratios_of`).
         seen: user_id, category.
         category_items: see `popularity.category_items`.
+        brands: item_id, brand; None where no rule asks for it.
         blocks: number of blocks; a user's block is a hash of user_id.
         depth: items per shelf; a list of k items never needs more than k.
     """
     block = F.pmod(F.hash("user_id"), F.lit(blocks))
     facts = category_items.select("item_id", "category", "weight", "share")
-    candidate = candidates.join(facts, "item_id").withColumn("block", block)
+    candidate = _branded(candidates.join(facts, "item_id"), brands).withColumn("block", block)
     marked = seen.withColumn("seen", F.lit(True))
     shares = [F.col(f"{name}_share").alias(name) for name in ("target", "predicted", "observed")]
     shares.append(F.coalesce("visit_probability", F.lit(0.0)).alias("guess"))
@@ -84,9 +92,13 @@ def block_rows(
     interest = told.join(marked, ["user_id", "category"], "left")
     interest = interest.withColumn("seen", F.coalesce("seen", F.lit(False))).withColumn("block", block)
     shelf = shelves(category_items, depth=depth).withColumn("place", F.when(F.col("place") <= depth, F.col("place")))
-    shelf = shelf.withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(blocks - 1))))
+    shelf = _branded(shelf, brands).withColumn("block", F.explode(F.sequence(F.lit(0), F.lit(blocks - 1))))
     kinds = ((CANDIDATE, candidate), (INTEREST, interest), (SHELF, shelf))
     return reduce(DataFrame.unionByName, [_rows(kind, frame) for kind, frame in kinds])
+
+
+def _branded(rows: DataFrame, brands: DataFrame | None) -> DataFrame:
+    return rows if brands is None else rows.join(brands.select("item_id", "brand"), "item_id", "left")
 
 
 def _rows(kind: str, frame: DataFrame) -> DataFrame:

@@ -7,6 +7,7 @@ The values are probabilities, so the accuracy of a list can be foretold before a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -97,14 +98,14 @@ def points(block: Block, policy: Policy, weights: tuple[float, ...]) -> pd.DataF
     Both are of the places that do not explore; they do not hang on the draw.
     """
     lengths = policy.k - policy.slots(block)
-    scored = score(block, lengths)
+    scored = score(block, lengths, policy.most_per_brand)
     candidates = scored.candidates
     value = np.append(candidates.value, 0.0)  # place −1 is the end of a short list
     discount = 1.0 / np.log2(np.arange(2, int(lengths.max(initial=0)) + 2))
     target = reachable(block, candidates)
     out = []
     for weight in weights:
-        chosen, _ = exploit(block, scored, lengths=lengths, calibration=weight, alpha=policy.alpha, how=policy.rerank)
+        chosen, _ = exploit(block, scored, replace(policy, calibration=weight), lengths)
         listed = np.zeros(len(candidates.user), dtype=bool)
         listed[chosen[chosen >= 0]] = True
         rows = np.flatnonzero(listed[candidates.of_row])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.recommend.rerank import DECIMALS, divergence_bits, divergence_terms
+from equipoise.recommend.rerank import DECIMALS, Bound, divergence_bits, divergence_terms
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -18,7 +18,15 @@ LEAST_GAIN = 1e-9
 
 
 def interchange_user_block(
-    chosen: Ints, relevance: Floats, categories: Ints, weights: Floats, target: Floats, *, calibration: float, alpha: float
+    chosen: Ints,
+    relevance: Floats,
+    categories: Ints,
+    weights: Floats,
+    target: Floats,
+    *,
+    calibration: float,
+    alpha: float,
+    bound: Bound | None = None,
 ) -> tuple[Ints, Floats]:
     """Exchanges one chosen candidate for one left out, the best pair of each user, until no pair gains; returns the lists
     (u, m), places ascending, and what each of their items adds (u, m).
@@ -32,13 +40,14 @@ def interchange_user_block(
 
     Args:
         chosen: (u, m) places of the lists to start from, different within a user, none of them padding.
-        relevance, categories, weights, target, calibration, alpha: see `rerank.rerank_user_block`.
+        relevance, categories, weights, target, calibration, alpha, bound: see `rerank.rerank_user_block`.
     """
     lists = np.sort(chosen, axis=1)
     open_ = np.arange(len(lists))
     while len(open_):
         told = relevance[open_], categories[open_], weights[open_], target[open_]
-        gain, removed, taken = _best_exchange(lists[open_], *told, calibration, alpha)
+        limit = bound.of(open_) if bound else None
+        gain, removed, taken = _best_exchange(lists[open_], *told, calibration, alpha, limit)
         better = gain > LEAST_GAIN
         open_ = open_[better]
         lists[open_, removed[better]] = taken[better]
@@ -47,7 +56,14 @@ def interchange_user_block(
 
 
 def _best_exchange(
-    lists: Ints, relevance: Floats, categories: Ints, weights: Floats, target: Floats, calibration: float, alpha: float
+    lists: Ints,
+    relevance: Floats,
+    categories: Ints,
+    weights: Floats,
+    target: Floats,
+    calibration: float,
+    alpha: float,
+    bound: Bound | None,
 ) -> tuple[Floats, Ints, Ints]:
     """Per user the gain of the best exchange (u,), the position it frees (u,) and the candidate it takes (u,)."""
     users, length = np.arange(len(lists)), lists.shape[1]
@@ -58,6 +74,7 @@ def _best_exchange(
     outside[users[:, None], lists] = -np.inf
     at = users[:, None, None]
     target_of = target[at, categories]
+    held = None if bound is None else _held(lists, bound)
     best, removed, taken = np.full(len(users), -np.inf), np.zeros(len(users), np.int64), np.zeros(len(users), np.int64)
     for position in range(length):
         item = lists[:, position]
@@ -68,6 +85,9 @@ def _best_exchange(
         after = divergence_terms(target_of, (left[at, categories] + weights) / length, alpha)
         changed = terms.sum(axis=1)[:, None] + np.where(weights > 0, after - terms[at, categories], 0.0).sum(axis=2)
         gain = np.round(outside - accurate[users, item][:, None] - calibration * (changed - divergence[:, None]), DECIMALS)
+        if bound is not None and held is not None:  # with the item gone there is room for another of its group
+            full = held - (bound.group == bound.group[users, item][:, None]) >= bound.most
+            gain[full & (bound.group >= 0)] = -np.inf
         candidate = np.argmax(gain, axis=1)
         found = gain[users, candidate]
         up = found > best
@@ -89,6 +109,12 @@ def _added(
         without = divergence_bits(target, np.maximum(left, 0.0) / max(length - 1, 1), alpha)
         added[:, position] = (1.0 - calibration) * relevance[users, item] - calibration * (divergence - without)
     return added
+
+
+def _held(lists: Ints, bound: Bound) -> Ints:
+    """(u, n) how many of the list are of the candidate's group."""
+    inside = bound.group[np.arange(len(lists))[:, None], lists]
+    return np.asarray((inside[:, :, None] == bound.group[:, None, :]).sum(axis=1))
 
 
 def _mass(lists: Ints, categories: Ints, weights: Floats, target: Floats) -> Floats:

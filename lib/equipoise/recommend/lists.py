@@ -14,7 +14,7 @@ from equipoise.recommend.explore import Drawing, Exploring, Slot, explored
 from equipoise.recommend.fill import filled
 from equipoise.recommend.interchange import interchange_user_block
 from equipoise.recommend.relevance import DECIMALS, relevance, scales
-from equipoise.recommend.rerank import rerank_user_block
+from equipoise.recommend.rerank import Bound, rerank_user_block
 
 ROWS = {
     "user_id": "string",
@@ -43,7 +43,7 @@ class Policy:
 
     calibration is λ; seed and as_of make the exploration's draw; min_item_events: categories whose popular items have fewer
     visits are explored only when nothing else is left. explore_budget: everybody has explore_slots, or each user the budget
-    of gold.exploration_budgets.
+    of gold.exploration_budgets. most_per_brand: among the places that do not explore; 0: no bound.
     """
 
     as_of: date
@@ -57,6 +57,7 @@ class Policy:
     explore_floor: float
     explore_budget: Literal["fixed", "personal"]
     min_item_events: int
+    most_per_brand: int
     seed: int
 
     def slots(self, block: Block) -> Ints:
@@ -87,8 +88,8 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     checks that.
     """
     lengths = policy.k - policy.slots(block)
-    scored = score(block, lengths)
-    chosen, gains = exploit(block, scored, lengths=lengths, calibration=policy.calibration, alpha=policy.alpha, how=policy.rerank)
+    scored = score(block, lengths, policy.most_per_brand)
+    chosen, gains = exploit(block, scored, policy, lengths)
     first = _exploit_rows(block, scored, chosen, gains)
     last = _explore_rows(block, scored, chosen, policy)
     rows = pd.concat([first, last], ignore_index=True).sort_values(["user", "rank"], ignore_index=True)
@@ -102,13 +103,13 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     return rows[list(ROWS)]
 
 
-def score(block: Block, wanted: Ints) -> Scored:
-    """The candidates (at least `wanted` (u,) of each user where there is enough to fill up) with their relevance.
+def score(block: Block, wanted: Ints, most_per_brand: int = 0) -> Scored:
+    """The candidates (at least `wanted` (u,) of each user where there is enough to fill up, see `fill`) with their relevance.
 
     Order: relevance, then Σ over categories of target share · the item's part of the category's popularity, then cosine
     (known before unknown), then item_id.
     """
-    candidates = filled(block, wanted)
+    candidates = filled(block, wanted, most_per_brand)
     aimed = block.interests.target[candidates.user[candidates.of_row], candidates.category_of_row]
     popular = np.bincount(candidates.of_row, weights=aimed * candidates.share_of_row, minlength=len(candidates.user))
     scale = scales(candidates.value, candidates.user, len(block.users))
@@ -119,9 +120,7 @@ def score(block: Block, wanted: Ints) -> Scored:
     return Scored(candidates, relevant, scale, order)
 
 
-def exploit(
-    block: Block, scored: Scored, *, lengths: Ints, calibration: float, alpha: float, how: Reranking
-) -> tuple[Ints, Floats]:
+def exploit(block: Block, scored: Scored, policy: Policy, lengths: Ints) -> tuple[Ints, Floats]:
     """Calibrated lists of `lengths` (u,): candidate numbers (u, longest), −1 where a list ends, and their gains (u, longest).
 
     The re-ranking decides who is in the list; within it the most relevant come first. Steck's objective does not depend on
@@ -145,21 +144,30 @@ def exploit(
     weights = np.zeros((users, width, depth))
     categories[at], weights[at] = candidates.category_of_row, candidates.weight_of_row
     told = relevant, categories, weights, reachable(block, candidates)
-    chosen, gains = rerank_user_block(*told, length=length, calibration=calibration, alpha=alpha)
+    weight, alpha = policy.calibration, policy.alpha
+    bound = _bound(candidates, number, policy.most_per_brand)
+    chosen, gains = rerank_user_block(*told, length=length, calibration=weight, alpha=alpha, bound=bound)
     # A step of the greedy choice does not ask how long the list will be: a shorter one is the beginning of a longer one.
     gains = np.where(np.arange(length) < lengths[:, None], gains, -np.inf)
-    if how == "interchange":
+    if policy.rerank == "interchange":
         held = np.isfinite(gains).sum(axis=1)
         for size in np.unique(held[held > 0]):
             mine = held == size
             part = tuple(x[mine] for x in told)
+            limit = bound.of(mine) if bound else None
             begun = chosen[mine, :size]
-            chosen[mine, :size], gains[mine, :size] = interchange_user_block(begun, *part, calibration=calibration, alpha=alpha)
+            found = interchange_user_block(begun, *part, calibration=weight, alpha=alpha, bound=limit)
+            chosen[mine, :size], gains[mine, :size] = found
     place_of = np.where(np.isfinite(gains), chosen, width)  # places run from the most relevant on
     best_first = np.argsort(place_of, axis=1, kind="stable")
     gains = np.take_along_axis(gains, best_first, axis=1)
     listed = np.take_along_axis(number, np.take_along_axis(chosen, best_first, axis=1), axis=1)
     return np.where(np.isfinite(gains), listed, -1), gains
+
+
+def _bound(candidates: Candidates, number: Ints, most: int) -> Bound | None:
+    """number: (u, n) candidates, −1 in the padding."""
+    return Bound(np.append(candidates.brand, -1)[number], most) if most else None
 
 
 def _nth(of_row: Ints) -> Ints:

@@ -5,6 +5,8 @@ Letters: u users, n candidates per user (padded), g categories per candidate (pa
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +17,27 @@ DECIMALS = 12
 """Gains are rounded here before they are compared, so that ties on paper fall by candidate order in any floating point."""
 
 
+class Bound(NamedTuple):
+    """At most `most` items of a group in a list. group: (u, n) numbers of the candidates' groups, −1 for none: not bounded."""
+
+    group: Ints
+    most: int
+
+    def of(self, users: NDArray[Any]) -> Bound:
+        """The rows of some users."""
+        return Bound(self.group[users], self.most)
+
+
 def rerank_user_block(
-    relevance: Floats, categories: Ints, weights: Floats, target: Floats, *, length: int, calibration: float, alpha: float
+    relevance: Floats,
+    categories: Ints,
+    weights: Floats,
+    target: Floats,
+    *,
+    length: int,
+    calibration: float,
+    alpha: float,
+    bound: Bound | None = None,
 ) -> tuple[Ints, Floats]:
     """Chooses a list for each user; returns the chosen candidates (u, m) in order and their gains (u, m).
 
@@ -34,9 +55,10 @@ def rerank_user_block(
         categories: (u, n, g) positions in 0..c−1, different within a candidate wherever the weight is not 0.
         weights: (u, n, g) the category's part of the item, 0 in the padding.
         target: (u, c) p, sums to 1 per user (or is all 0: then only relevance counts).
-        length: m; every user needs at least as many candidates.
+        length: m; every user needs at least as many candidates. Where `bound` leaves fewer, the list ends with gains of −inf.
         calibration: λ in [0, 1].
         alpha: α in (0, 1).
+        bound: what may be chosen at most; a candidate of a full group is passed over.
     """
     users = np.arange(len(relevance))
     open_ = np.where(np.isfinite(relevance), (1.0 - calibration) * np.where(np.isfinite(relevance), relevance, 0.0), -np.inf)
@@ -46,6 +68,7 @@ def rerank_user_block(
     divergence = target.sum(axis=1) * np.log2(1.0 / alpha)
     chosen = np.empty((len(users), length), dtype=np.int64)
     gains = np.empty((len(users), length))
+    held = None if bound is None else np.zeros(bound.group.shape, dtype=np.int64)  # how many of the candidate's group are in
     for step in range(length):
         size = step + 1
         terms = divergence_terms(target, mass / size, alpha)  # (u, c) if the next item had no category
@@ -58,6 +81,9 @@ def rerank_user_block(
         np.add.at(mass, (users[:, None], categories[users, best]), weights[users, best])
         divergence = changed[users, best]
         open_[users, best] = -np.inf
+        if bound is not None and held is not None:
+            held += (bound.group == bound.group[users, best][:, None]) & (bound.group >= 0)
+            open_[held >= bound.most] = -np.inf
     return chosen, gains
 
 

@@ -27,7 +27,8 @@ class Sources:
     """What lists are made from, all of one as_of: events before it, interests, gold.user_item_values and the categories,
     and what exploring found out (gold.exploration_response, gold.exploration_budgets).
 
-    stock: silver.item_categories of the items that may be shown; item_categories: of all, for what a user has seen.
+    stock: silver.item_categories of the items that may be shown; item_categories: of all, for what a user has seen; items:
+    silver.items, for their brands.
     """
 
     events: DataFrame
@@ -37,6 +38,7 @@ class Sources:
     values: DataFrame
     response: DataFrame
     budgets: DataFrame
+    items: DataFrame
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def rows_for_blocks(sources: Sources, policy: Policy, how: Popularity, *, users:
     seen = seen_categories(visited, sources.item_categories)
     stock = category_items(popularity, sources.stock)
     interests = with_ratios(sources.interests, sources.budgets, sources.response)
-    return block_rows(found, interests, seen, stock, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
+    brands = sources.items if policy.most_per_brand else None
+    return block_rows(found, interests, seen, stock, brands, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
 
 
 def recommendations(rows: DataFrame, policy: Policy) -> DataFrame:
@@ -96,7 +99,7 @@ def check_sources(sources: Sources, *, k: int) -> tuple[int, str]:
     if items < k:
         raise ContractError(
             f"silver.item_categories has {items} items that may be shown, a list needs {k}; lower recommend.k, ingest the whole "
-            "catalogue or shorten recommend.exclude_categories"
+            "catalogue or shorten recommend.exclude_categories and the rules recommend.never_*"
         )
     users = sources.interests.select("user_id").distinct().count()
     if not users:
@@ -121,7 +124,7 @@ def check(listed: DataFrame, sources: Sources, policy: Policy) -> None:
 
     Every user of the interests has k rows with ranks 1..k and k different items, the last of them explore, as many as the
     policy gives the user; propensities are 1 for exploit rows; unseen categories are unseen; reasons about a category are the
-    value that gold.user_interests holds.
+    value that gold.user_interests holds; every item may be shown, and no brand has more exploit rows than the policy allows.
 
     Raises:
         ContractError: with the laws that are broken, how many users break them, and examples.
@@ -130,14 +133,17 @@ def check(listed: DataFrame, sources: Sources, policy: Policy) -> None:
     broken = {
         f"exactly {policy.k} rows, ranks 1..{policy.k}, no item twice, {slots} explore": _misshapen(listed, sources, policy),
         "a reason about a category holds the value of gold.user_interests": _untrue(listed, sources),
+        "only items that may be shown": listed.join(sources.stock, "item_id", "left_anti").select("user_id").distinct(),
     }
+    if policy.most_per_brand:
+        broken[f"at most {policy.most_per_brand} exploit rows of a brand"] = _overbranded(listed, sources, policy.most_per_brand)
     found = [
         f"{number} users break {law!r}, such as {', '.join(str(r[0]) for r in users.orderBy('user_id').take(3))}"
         for law, users in broken.items()
         if (number := users.count())
     ]
     if found:
-        way_out = "raise interests.top_predicted or lower recommend.k"
+        way_out = "raise interests.top_predicted, lower recommend.k or loosen the rules recommend.never_* and most_per_brand"
         raise ContractError(f"{'; '.join(found)}; a short list lacks items in the user's categories: {way_out}")
 
 
@@ -160,6 +166,13 @@ def _misshapen(listed: DataFrame, sources: Sources, policy: Policy) -> DataFrame
         good = good & (F.col(name) == value)
     users = sources.interests.select("user_id").distinct().join(budgeted, "user_id", "left").join(shape, "user_id", "left")
     return users.filter(~F.coalesce(good, F.lit(False))).select("user_id")
+
+
+def _overbranded(listed: DataFrame, sources: Sources, most: int) -> DataFrame:
+    branded = listed.filter("slot = 'exploit'").join(
+        sources.items.select("item_id", "brand").filter("brand IS NOT NULL"), "item_id"
+    )
+    return branded.groupBy("user_id", "brand").count().filter(F.col("count") > most).select("user_id").distinct()
 
 
 def _untrue(listed: DataFrame, sources: Sources) -> DataFrame:

@@ -208,12 +208,6 @@ def _scored_by(model: ValueModel, horizon_days: int) -> Callable[[Iterable[pd.Da
     return run
 
 
-def shown_only(item_categories: DataFrame, items: DataFrame, excluded: Sequence[str]) -> DataFrame:
-    """The rows of items whose top level (category_1) is not among the excluded."""
-    hidden = items.filter(F.col("category_1").isin(*excluded)).select("item_id")
-    return item_categories.join(hidden, "item_id", "left_anti") if excluded else item_categories
-
-
 def check_inputs(inputs: Inputs) -> tuple[int, int, str]:
     """Number of users, number of items and the id of the model behind the vectors.
 

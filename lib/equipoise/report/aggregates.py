@@ -119,6 +119,15 @@ def reasons(recommendations: DataFrame) -> DataFrame:
     )
 
 
+def rule_counts(effects: DataFrame) -> DataFrame:
+    """One row per rule × what it names: users, places it took, and their expected DCG (Σ p_next_trip ÷ log2(place + 1))."""
+    worth = F.coalesce("p_next_trip", F.lit(0.0)) / F.log2(F.col("rank") + 1.0)
+    counted = effects.groupBy("rule", "rule_key").agg(
+        F.count_distinct("user_id").alias("users"), F.count("*").alias("places"), F.sum(worth).alias("dcg")
+    )
+    return counted.orderBy(F.desc("places"), "rule", "rule_key")
+
+
 def propensity_bins(recommendations: DataFrame) -> DataFrame:
     """One row per bin of the propensity of explore rows: bin (i = up to edge i, inclusive), rows."""
     explored = recommendations.filter(F.col("slot") == "explore")

@@ -45,6 +45,7 @@ class Facts:
     responses: pd.DataFrame
     budgets: pd.DataFrame
     balance: pd.DataFrame
+    rules: pd.DataFrame
     evaluation: pd.DataFrame
     chosen: list[tuple[str, str]]
     person_profiles: pd.DataFrame
@@ -98,6 +99,7 @@ def gather(read: Read, as_of: date) -> Facts:
             responses=gold("gold.exploration_response").filter(F.col("segment") == ALL_SEGMENTS).toPandas(),
             budgets=gold("gold.exploration_budgets").groupBy("slots").agg(F.count("*").alias("users")).toPandas(),
             balance=gold("gold.balance").orderBy("calibration").toPandas(),
+            rules=aggregates.rule_counts(gold("gold.rule_effects")).toPandas(),
             evaluation=gold("gold.evaluation").toPandas(),
             chosen=chosen,
             person_profiles=_of(gold("feature.user_profile"), users).toPandas(),

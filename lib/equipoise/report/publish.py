@@ -24,12 +24,14 @@ JOBS = {
     "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",
     "gold.balance": "recommend_items",
+    "gold.rule_effects": "recommend_items",
     "gold.recommendations": "recommend_items",
 }
 """Tables that a night must have, and the job that writes each."""
 
-MAY_BE_EMPTY = frozenset({"gold.category_transitions"})
-"""Where nobody was active in two windows running; their job writes another table that shows whether it ran."""
+MAY_BE_EMPTY = frozenset({"gold.category_transitions", "gold.rule_effects"})
+"""Where nobody was active in two windows running; where no rule took anything. Their jobs write another table that shows whether
+they ran."""
 
 VIEWS_FILE = "views.sql"
 

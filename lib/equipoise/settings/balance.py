@@ -99,6 +99,15 @@ class Recommend(Section):
         600_000, description="User × item rows learnt from at most; users are sampled (seeded) to stay below."
     )
     exclude_categories: tuple[str, ...] = Field((), description="Top-level categories that are never recommended, such as fuel.")
+    never_items: tuple[str, ...] = Field((), description="Items (item_id) that no list holds, such as what is out of stock.")
+    never_brands: tuple[str, ...] = Field((), description="Brands that no list holds.")
+    never_categories: tuple[str, ...] = Field(
+        (), description="Categories, at the level of source.category_level, of which no list holds an item."
+    )
+    always_items: tuple[str, ...] = Field((), description="Items that may be shown although their brand or category may not.")
+    most_per_brand: Annotated[int, Field(ge=0)] = Field(
+        0, description="Items of one brand at most among the places of a list that do not explore; 0: no bound."
+    )
     min_item_events: Count = Field(
         10, description="Items with fewer events before as-of are candidates only from the user's own history."
     )
@@ -120,6 +129,8 @@ class Recommend(Section):
     def _slots_fit(self) -> Recommend:
         if self.explore_slots >= self.k:
             raise ValueError(f"explore_slots = {self.explore_slots} must be less than k = {self.k}")
+        if both := sorted(set(self.never_items) & set(self.always_items)):
+            raise ValueError(f"never_items and always_items both name {', '.join(both[:3])}; take it out of one of them")
         if self.explore_pool < self.explore_slots:
             raise ValueError(f"explore_pool = {self.explore_pool} must be at least explore_slots = {self.explore_slots}")
         return self

@@ -47,6 +47,13 @@ ALL_SEGMENTS, REST = "all", "(rest)"
 ALL_CATEGORIES = "(all)"
 """In gold.exploration_response: every category together."""
 
+NEVER = {"never_items": "item_id", "never_brands": "brand", "never_categories": "category"}
+"""Settings that forbid items, and the column whose values they name; of several the first is the one that is told."""
+
+MOST_PER_BRAND, GAVE_WAY = "most_per_brand", "gave_way"
+RULES = (*NEVER, MOST_PER_BRAND, GAVE_WAY)
+"""What took an item from a list; gave_way: no rule is about it, it made room for one that came in."""
+
 OUTCOMES = ("buy", "look", "ignore")
 """What came of an exposure."""
 

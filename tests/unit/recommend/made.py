@@ -28,9 +28,16 @@ def policy(**changes: object) -> Policy:
         "explore_floor": 0.1,
         "explore_budget": "fixed",
         "min_item_events": 3,
+        "most_per_brand": 0,
         "seed": 1,
     }
     return Policy(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def brand_of(item: str) -> str | None:
+    """Four brands, and some items of none, by the number in the item's name."""
+    number = int("".join(ch for ch in item if ch.isdigit()) or 0)
+    return None if number % 7 == 3 else f"b{number % 4}"
 
 
 def table(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -64,6 +71,7 @@ class World:
             {
                 "kind": SHELF,
                 "item_id": i,
+                "brand": brand_of(i),
                 "category": c,
                 "weight": w,
                 "share": self.share(i, c),
@@ -80,6 +88,7 @@ class World:
             "kind": CANDIDATE,
             "user_id": user,
             "item_id": item,
+            "brand": brand_of(item),
             "value": 0.0,
             "known": 0,
             "bought": 0,

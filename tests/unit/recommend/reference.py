@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,12 @@ class Item:
     visits: int = 0
     relevance: float = 0.0
     score: float = 0.0
+    brand: str | None = None
+
+
+def fits(items: list[Item], most: int) -> bool:
+    """Whether no brand has more than `most` items (0: any number)."""
+    return not most or max(Counter(i.brand for i in items if i.brand is not None).values(), default=0) <= most
 
 
 def divergence(target: dict[str, float], chosen: list[Item], alpha: float) -> float:
@@ -43,11 +49,13 @@ def divergence(target: dict[str, float], chosen: list[Item], alpha: float) -> fl
     return total
 
 
-def greedy(items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float) -> list[Item]:
-    """The calibrated list in the order of the choice; `items` in the order that wins ties."""
+def greedy(
+    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0
+) -> list[Item]:
+    """The calibrated list in the order of the choice; `items` in the order that wins ties; at most `most` of a brand."""
     chosen: list[Item] = []
     left = list(items)
-    while len(chosen) < length and left:
+    while len(chosen) < length and (left := [i for i in left if fits([*chosen, i], most)]):
         now = divergence(target, chosen, alpha)
         gains = [(1 - calibration) * i.relevance - calibration * (divergence(target, [*chosen, i], alpha) - now) for i in left]
         best = max(range(len(left)), key=lambda n: (round(gains[n], 12), -n))
@@ -61,9 +69,11 @@ def objective(items: list[Item], target: dict[str, float], calibration: float, a
     return (1 - calibration) * sum(i.relevance for i in items) - calibration * divergence(target, items, alpha)
 
 
-def interchange(items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float) -> list[Item]:
+def interchange(
+    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0
+) -> list[Item]:
     """The greedy list, then the best exchange of one item for another while one gains; in the order of `items`."""
-    chosen = greedy(items, target, length, calibration, alpha)
+    chosen = greedy(items, target, length, calibration, alpha, most)
     chosen.sort(key=lambda i: items.index(i))
     while True:
         now = objective(chosen, target, calibration, alpha)
@@ -72,7 +82,7 @@ def interchange(items: list[Item], target: dict[str, float], length: int, calibr
             for new in (i for i in items if i not in chosen):
                 there = [new if i is out else i for i in chosen]
                 gain = round(objective(there, target, calibration, alpha) - now, 12)
-                if gain > best and gain > 1e-9:
+                if gain > best and gain > 1e-9 and fits(there, most):
                     best, swap = gain, there
         if swap is None:
             break
@@ -136,7 +146,8 @@ class Reference:
 
     @staticmethod
     def _at(items: dict[str, Item], row: dict[str, object]) -> Item:
-        item = items.setdefault(str(row["item_id"]), Item(str(row["item_id"])))
+        brand = row["brand"] if isinstance(row["brand"], str) else None
+        item = items.setdefault(str(row["item_id"]), Item(str(row["item_id"]), brand=brand))
         item.weights[str(row["category"])] = float(row["weight"])  # type: ignore[arg-type]
         item.shares[str(row["category"])] = float(row["share"])  # type: ignore[arg-type]
         return item
@@ -149,11 +160,14 @@ class Reference:
 
     def rows(self) -> list[tuple[object, ...]]:
         """rank, item, category, slot, source, reason_code, reason_key, score, relevance, propensity, reason_value."""
-        length = self.policy.k - self.slots
+        length, most = self.policy.k - self.slots, self.policy.most_per_brand
         by_popularity = sorted(self.shelf_items.values(), key=lambda i: (-i.popularity, -i.visits, i.item_id))
         for item in by_popularity:
-            if len(self.candidates) < length and item.item_id not in self.candidates and set(item.weights) & set(self.interest):
-                self.candidates[item.item_id] = Item(item.item_id, item.weights, item.shares)
+            if item.item_id in self.candidates or not set(item.weights) & set(self.interest):
+                continue
+            before, after = (self._together(list(self.candidates.values()) + more) for more in ([], [item]))
+            if before < length and after > before:
+                self.candidates[item.item_id] = Item(item.item_id, item.weights, item.shares, brand=item.brand)
         top = max((i.value for i in self.candidates.values()), default=0.0) or 1.0
         for item in self.candidates.values():
             item.relevance = round(item.value / top, 12)
@@ -162,11 +176,19 @@ class Reference:
         mass = sum(self.target(c) for c in reach)
         p = {c: self.target(c) / mass for c in sorted(reach)} if mass else {}
         chosen = {"greedy": greedy, "interchange": interchange}[self.policy.rerank](
-            ordered, p, length, self.policy.calibration, self.policy.alpha
+            ordered, p, length, self.policy.calibration, self.policy.alpha, most
         )
         listed = [i for i in ordered if i in chosen]
         exploit = [self._exploit_row(n, i) for n, i in enumerate(listed, start=1)]
         return exploit + self._explore_rows({i.item_id for i in listed}, top, len(listed))
+
+    def _together(self, items: list[Item]) -> int:
+        """How many of the items one list can hold."""
+        if not self.policy.most_per_brand:
+            return len(items)
+        branded = Counter(i.brand for i in items if i.brand is not None)
+        unbranded = sum(i.brand is None for i in items)
+        return unbranded + sum(min(n, self.policy.most_per_brand) for n in branded.values())
 
     def _exploit_row(self, rank: int, item: Item) -> tuple[object, ...]:
         order = sorted(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from equipoise.recommend.interchange import interchange_user_block
-from equipoise.recommend.rerank import divergence_bits, rerank_user_block
-from tests.unit.recommend.reference import Item, interchange
+from equipoise.recommend.rerank import Bound, divergence_bits, rerank_user_block
+from tests.unit.recommend.reference import Item, fits, greedy, interchange
 from tests.unit.recommend.test_rerank import block
 
 Floats = NDArray[np.float64]
@@ -49,6 +49,33 @@ def test_the_block_gives_the_lists_of_the_plain_reference(calibration: float, g:
         slow = interchange(items, {str(c): p for c, p in enumerate(target[u])}, 5, calibration, 0.01)
         assert [str(n) for n in chosen[u]] == [i.item_id for i in slow], f"user {u}"
         np.testing.assert_allclose(added[u], [i.score for i in slow], atol=1e-9)
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_bound_on_groups_holds_and_gives_the_lists_of_the_plain_reference(calibration: float, most: int) -> None:
+    world = block(seed=40 + most, users=6, n=14, g=2)
+    group = np.random.default_rng(most).integers(-1, 4, size=(6, 14))
+    limit = Bound(group, most)
+    begun, gains = rerank_user_block(*world, length=4, calibration=calibration, alpha=0.01, bound=limit)
+    chosen, added = interchange_user_block(begun, *world, calibration=calibration, alpha=0.01, bound=limit)
+    relevance, categories, weights, target = world
+    for u in range(6):
+        brands = [None if b < 0 else str(b) for b in group[u]]
+        items = [
+            Item(
+                str(n), {str(categories[u, n, j]): weights[u, n, j] for j in range(2)}, relevance=relevance[u, n], brand=brands[n]
+            )
+            for n in range(14)
+        ]
+        wanted = {str(c): p for c, p in enumerate(target[u])}
+        slow = greedy(items, wanted, 4, calibration, 0.01, most)
+        assert [str(n) for n in begun[u]] == [i.item_id for i in slow]
+        np.testing.assert_allclose(gains[u], [i.score for i in slow], atol=1e-9)
+        slow = interchange(items, wanted, 4, calibration, 0.01, most)
+        assert [str(n) for n in chosen[u]] == [i.item_id for i in slow]
+        np.testing.assert_allclose(added[u], [i.score for i in slow], atol=1e-9)
+        assert fits([items[n] for n in chosen[u]], most)
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 
 from equipoise.recommend.block import parse
 from equipoise.recommend.lists import ROWS, Policy, lists
-from tests.unit.recommend.made import AS_OF, HISTORY, World, interest, policy, random_rows, table
+from tests.unit.recommend.made import AS_OF, HISTORY, World, brand_of, interest, policy, random_rows, table
 from tests.unit.recommend.reference import Reference
 
 COMPARED = ["rank", "item_id", "category", "slot", "source", "reason_code", "reason_key"]
@@ -32,6 +32,8 @@ def made(frame: pd.DataFrame, how: Policy) -> pd.DataFrame:
         {"explore_draw": "thompson", "explore_floor": 0.0},
         {"explore_draw": "ucb", "explore_budget": "personal"},
         {"explore_draw": "thompson", "explore_budget": "personal", "k": 8, "explore_pool": 7},
+        {"most_per_brand": 1},
+        {"most_per_brand": 2, "rerank": "greedy", "k": 8, "calibration": 0.2},
     ],
 )
 def test_the_block_gives_the_lists_of_the_plain_reference(seed: int, several: bool, changes: dict[str, object]) -> None:
@@ -42,6 +44,24 @@ def test_the_block_gives_the_lists_of_the_plain_reference(seed: int, several: bo
         pd.testing.assert_frame_equal(mine[COMPARED].reset_index(drop=True), expected[COMPARED], check_dtype=False)
         np.testing.assert_allclose(mine[NUMBERS].to_numpy(float), expected[NUMBERS].to_numpy(float), atol=1e-9)
     assert found["user_id"].nunique() == 25
+
+
+def test_no_brand_has_more_places_than_it_may() -> None:
+    frame = random_rows(3, users=40)
+    free, bounded = (made(frame, policy(k=9, most_per_brand=most)).query("slot == 'exploit'") for most in (0, 2))
+    most = [f.assign(brand=f["item_id"].map(brand_of)).groupby(["user_id", "brand"]).size().max() for f in (free, bounded)]
+    assert most[0] > 2 and most[1] == 2
+    assert len(free) == len(bounded) == 40 * 7, "what the bound leaves out is filled up"
+
+
+def test_where_brands_leave_too_few_the_list_is_short() -> None:
+    world = World({f"A{n}": [("A", 1.0)] for n in (0, 4, 8, 12)}, {}, {}, 6)  # all of b0
+    counts = dict.fromkeys(world.categories, 5)
+    world = World(world.categories, {i: 1.0 for i in counts}, counts, 6)
+    rows = [interest("u", "A", 1.0, 1.0, 1.0, True), *world.shelf_rows()]
+    rows += [r for i in world.categories for r in world.candidate_rows("u", i, value=0.5, known=1, source=HISTORY)]
+    found = made(table(rows), policy(k=4, explore_slots=0, most_per_brand=2))
+    assert found["item_id"].tolist() == ["A0", "A12"]
 
 
 def test_every_list_is_whole() -> None:

@@ -60,6 +60,7 @@ def nothing(**known: Any) -> Facts:
         responses=of_table("gold.exploration_response"),
         budgets=frame(("slots", "users")),
         balance=of_table("gold.balance"),
+        rules=frame(("rule", "rule_key", "users", "places", "dcg")),
         evaluation=of_table("gold.evaluation"),
         chosen=[],
         **people,

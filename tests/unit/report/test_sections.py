@@ -211,6 +211,24 @@ def test_the_balance_title_keeps_99_percent_of_accuracy() -> None:
     assert findings(section) == ["At λ=0.3 the lists stand 50 % nearer to the targets for 0.5 % of accuracy"]
 
 
+def test_what_the_rules_took_is_a_table_and_nothing_where_there_are_none() -> None:
+    counts = ("users", "rows", "items", "categories", "explored", "categories_per_list", "largest_share")
+    known = {
+        "list_counts": frame(counts, (1, 10, 9, 3, 2, 3.0, 0.4)),
+        "list_categories": frame(("category", "rows", "explored", "share"), ("A", 10, 2, 1.0)),
+    }
+    columns = ("rule", "rule_key", "users", "places", "dcg")
+    rules = frame(columns, ("never_brands", "OLD MILL", 3, 7, 1.25), ("gave_way", None, 1, 2, 0.5))
+    caption = "What the shop's own rules took from the lists"
+    tables = [b for b in lists.section(nothing(**known, rules=rules)).blocks if getattr(b, "caption", "") == caption]
+    told = [list(row) for row in tables[0].rows]
+    assert [(name, users, places, float(dcg)) for name, users, places, dcg in told] == [
+        ("never_brands: OLD MILL", "3", "7", 1.25),
+        ("gave_way", "1", "2", 0.5),
+    ]
+    assert caption not in [getattr(b, "caption", "") for b in lists.section(nothing(**known)).blocks]
+
+
 def test_what_balance_was_expected_to_cost_is_told_without_labels_too() -> None:
     columns = ("calibration", "users", "expected_dcg", "accuracy_loss", "kl_bits", "chosen")
     rows = [(0.0, 10, 2.0, 0.0, 4.0, False), (0.3, 10, 1.98, 0.01, 3.5, True), (0.5, 10, 1.9, 0.05, 3.0, False)]

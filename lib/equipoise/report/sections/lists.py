@@ -10,7 +10,7 @@ from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Note, NumberTable, Section, empty
 from equipoise.report.palette import AMBER, BLUE, GREEN, GREY, ORANGE
 from equipoise.report.sections import exploration
-from equipoise.report.words import category, count, percent, plural
+from equipoise.report.words import category, count, number, percent, plural
 
 ANCHOR, TITLE = "recommendations", "Recommendations"
 SHOWN, EXPLORED = 18, 15
@@ -46,7 +46,7 @@ def section(facts: Facts) -> Section:
         f"{count(c['categories'])} categories. A list holds {c['categories_per_list']:.1f} categories on average, and its most "
         f"frequent one takes {percent(c['largest_share'], 0)} of the places."
     )
-    shown = (_balance(facts), *_exploration(facts), *_propensity(facts), *_reasons(facts))
+    shown = (_balance(facts), *_rules(facts), *_exploration(facts), *_propensity(facts), *_reasons(facts))
     return Section(ANCHOR, TITLE, (lead,), (*shown, *exploration.blocks(facts)))
 
 
@@ -88,6 +88,16 @@ def _balance(facts: Facts) -> Figure:
         "see Balance against accuracy."
     )
     return Figure(finding, svg, note, NumberTable(f"All {len(rows)} categories as numbers", heads, rows))
+
+
+def _rules(facts: Facts) -> list[Block]:
+    if facts.rules.empty:
+        return []
+    names = [r["rule"] if pd.isna(r["rule_key"]) else f"{r['rule']}: {r['rule_key']}" for _, r in facts.rules.iterrows()]
+    numbers = [(count(r["users"]), count(r["places"]), number(float(r["dcg"]))) for _, r in facts.rules.iterrows()]
+    body = [(name, *told) for name, told in zip(names, numbers, strict=True)]
+    heads = ("rule", "users", "places", "expected DCG of what went")
+    return [NumberTable("What the shop's own rules took from the lists", heads, body)]
 
 
 def _exploration(facts: Facts) -> list[Block]:
