@@ -16,7 +16,8 @@ AS_OF ?= 2017-11-06
 SETTINGS ?= conf/demo.toml
 WAREHOUSE ?= warehouse
 DRIVER_MEMORY ?= 3g
-RUN_ALL = spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory $(DRIVER_MEMORY) jobs/run_all.py
+SUBMIT = spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory $(DRIVER_MEMORY)
+RUN_ALL = $(SUBMIT) jobs/run_all.py
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,6 +69,8 @@ bench: setup ## Ratios of two things measured in one run on this machine
 	@bash .ci/bench.sh
 	@python -m tests.benchmarks.routes
 	@python -m tests.benchmarks.balance
+	@if [ -d $(WAREHOUSE)/gold/recommendations ]; then $(SUBMIT) tests/benchmarks/reasons.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
+		else echo "reasons: no lists in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh

@@ -29,6 +29,7 @@ SMALL = {
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "
     f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.databricks.delta.optimizeMetadataQuery.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
 }
 

@@ -23,6 +23,7 @@ from equipoise.recommend.pairs import DAY_HALF_LIVES, FEATURES, TRIP_HALF_LIVES,
 from equipoise.recommend.rules import shown_only
 from equipoise.recommend.values import Inputs, Valuation, check_inputs, outcomes
 from equipoise.store import Store
+from tests.benchmarks.reasons import deletions, moved, told
 from tests.integration.recommend_world import AS_OF, LIMITS, WEIGHTS, Shop, candidates_of, counted, shop
 from tests.integration.test_job import TOML
 from tests.integration.test_recommend import frame_of, put
@@ -251,11 +252,45 @@ def test_examples_are_of_whole_users_below_the_number_asked_for(inputs: Inputs) 
     assert len(both) == len(some), "a drawn user has all rows"
 
 
+def test_evidence_that_a_reason_names_is_what_moves_the_value(spark: SparkSession) -> None:
+    """What is left after a deletion against plain features of the events that are left, and the test itself on planted habits."""
+    made = shop(users=60)
+    inputs = on_spark(spark, made)
+    past = inputs.events.filter(F.col("event_date") < F.lit(AS_OF))
+    seen, mains = visits(past, event_weights=WEIGHTS), main_categories(inputs.item_categories)
+    habits = seen.groupBy("user_id", "item_id").count().filter("count BETWEEN 2 AND 3").orderBy("user_id", "item_id").limit(20)
+    codes = F.when(F.col("item_id") < "i2", "bought_before").otherwise("popular_in_category").alias("reason_code")
+    listed = habits.select(F.concat_ws("|", "user_id", "item_id").alias("n"), "user_id", "item_id", codes).localCheckpoint()
+    rows = deletions(seen, mains, listed, AS_OF).toPandas().set_index(["n", "kind"]).sort_index()
+    main = mains.toPandas().set_index("item_id")["category"]
+    whole = plain_features(made, AS_OF)
+    of_visits = ["visits", *(n for n in FEATURES if n.startswith(("own_", "category_own")))]
+    for one in listed.collect():
+        key = one["user_id"], one["item_id"]
+        of_item = one["reason_code"] == "bought_before"
+        about = [key[1]] if of_item else [i for i in main.index if main[i] == main[key[1]]]
+        gone = (made.events["user_id"] == key[0]) & made.events["item_id"].isin(about)
+        left = plain_features(replace(made, events=made.events[~gone]), AS_OF)[key]
+        before, named, random = (rows.loc[(one["n"], kind)] for kind in ("whole", "named", "random"))
+        np.testing.assert_allclose(named[of_visits].to_numpy(float), [left[n] for n in of_visits], atol=2e-8)
+        expected = [whole[key][n] for n in FEATURES]
+        np.testing.assert_allclose(before[list(FEATURES)].to_numpy(float), expected, atol=2e-8)
+        assert random["visits"] == before["visits"], "visits of another item went"
+        lines = [r["lines_per_trip"] * r["trips"] for r in (before, random)]
+        others = lines[0] - before["removed"]
+        assert lines[1] == pytest.approx(lines[0] - min(before["removed"], others)), "as many others, where there are as many"
+        assert named["buyers"] == before["buyers"], "what others did stays"
+    model, _ = valuation(inputs).learnt()
+    own = told(rows.reset_index(), model).query("reason_code == 'bought_before'")
+    assert len(own) > 4
+    assert moved(own).mean() >= 0.9
+
+
 def test_excluded_departments_are_not_shown(spark: SparkSession) -> None:
     items = spark.createDataFrame([("a", "FOOD"), ("b", "FUEL"), ("c", None)], "item_id string, category_1 string")
     stock = spark.createDataFrame([("a", "A"), ("b", "A"), ("c", "B"), ("d", "B")], "item_id string, category string")
-    assert {r["item_id"] for r in shown_only(stock, items, ["FUEL"]).collect()} == {"a", "c", "d"}
-    assert shown_only(stock, items, []).count() == 4
+    assert {r["item_id"] for r in shown_only(stock, items, ("FUEL",)).collect()} == {"a", "c", "d"}
+    assert shown_only(stock, items, ()).count() == 4
 
 
 def write(store: Store, spark: SparkSession, made: Shop) -> None:

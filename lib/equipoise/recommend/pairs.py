@@ -141,12 +141,12 @@ def categories_at(histories: DataFrame) -> DataFrame:
     )
 
 
-def featured(candidates: DataFrame, histories: DataFrame, mains: DataFrame) -> DataFrame:
+def featured(candidates: DataFrame, histories: DataFrame, mains: DataFrame, items: DataFrame | None = None) -> DataFrame:
     """`candidates` (user_id, item_id, cut and more) with FEATURES as DOUBLE and known, bought, looked; no row more or less.
 
-    Counts of what never was are 0, its recencies and rhythms null.
+    Counts of what never was are 0, its recencies and rhythms null. items: see `items_at`; those of the histories unless given.
     """
-    items = items_at(histories).drop("category", "place", "seen")
+    items = (items_at(histories) if items is None else items).drop("category", "place", "seen")
     own = [c for c in histories.columns if c not in ("category", "trips", "first_days")]
     joined = (
         candidates.join(mains, "item_id", "left")
