@@ -69,6 +69,7 @@ bench: setup ## Ratios of two things measured in one run on this machine
 	@bash .ci/bench.sh
 	@python -m tests.benchmarks.routes
 	@python -m tests.benchmarks.balance
+	@python -m tests.benchmarks.explore
 	@if [ -d $(WAREHOUSE)/gold/recommendations ]; then $(SUBMIT) tests/benchmarks/reasons.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
 		else echo "reasons: no lists in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
 

@@ -20,15 +20,20 @@ class Step:
 STEPS = (
     Step("ingest_events", takes_as_of=False),
     Step("build_features", ("ingest_events",)),
+    Step("mine_associations", ("ingest_events",), ("gold.item_rules",)),
     Step(TRAINING, ("build_features",)),
     Step("score_users", (TRAINING,), ("gold.user_interests",)),
     Step("segment_users", ("score_users",), ("gold.user_segments",)),
     Step("track_migration", ("segment_users",), ("gold.interest_migration", "gold.category_transitions")),
     Step("collect_feedback", ("segment_users",), ("gold.exploration_response", "gold.exploration_budgets")),
     Step("value_items", ("score_users",), ("gold.user_item_values",)),
-    Step("recommend_items", ("collect_feedback", "value_items"), ("gold.balance", "gold.recommendations", "gold.rule_effects")),
+    Step(
+        "recommend_items",
+        ("collect_feedback", "value_items"),
+        ("gold.balance", "gold.policy_estimates", "gold.recommendations", "gold.rule_effects"),
+    ),
     Step("evaluate_models", ("recommend_items",), ("gold.evaluation",)),
-    Step("publish_report", ("track_migration", "evaluate_models"), ("ops.published",)),
+    Step("publish_report", ("mine_associations", "track_migration", "evaluate_models"), ("ops.published",)),
 )
 """In the order of the chain; two jobs that share no path may run side by side."""
 

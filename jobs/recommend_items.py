@@ -1,5 +1,6 @@
 """Makes a balanced list for each user, most of it what the user wants, some of it what is unknown: gold.recommendations,
-what balance is expected to cost: gold.balance, and what the shop's rules took from the lists: gold.rule_effects.
+what balance is expected to cost: gold.balance, what the shop's rules took from the lists: gold.rule_effects, and, before the
+lists, what ways to explore would have brought: gold.policy_estimates.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/recommend_items.py --settings conf/demo.toml --as-of 2017-11-06
@@ -13,24 +14,23 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.job import Context, Job, main
+from equipoise.recommend.estimates import estimates
 from equipoise.recommend.frontier import frontier, told
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.rules import Rules, may_be_shown, rule_effects, unknown_names
 from equipoise.recommend.table import Popularity, Sources, check, check_sources, recommendations, rows_for_blocks
 from equipoise.settings import chosen
 
+LISTS = "gold.recommendations"
+
 JOB = Job(
     name="recommend_items",
     reads=(
-        "silver.events",
-        "silver.items",
-        "silver.item_categories",
-        "gold.user_interests",
-        "gold.user_item_values",
-        "gold.exploration_response",
-        "gold.exploration_budgets",
+        *("silver.events", "silver.items", "silver.item_categories", "gold.user_interests", "gold.user_item_values"),
+        *("gold.exploration_response", "gold.exploration_budgets", "ops.feedback"),
     ),
-    writes=("gold.balance", "gold.recommendations", "gold.rule_effects"),
+    earlier=(LISTS,),
+    writes=("gold.balance", "gold.policy_estimates", LISTS, "gold.rule_effects"),
     sections=("recommend", "interests"),
 )
 
@@ -63,7 +63,10 @@ def run(ctx: Context) -> None:
         policy = replace(policy, calibration=float(costs.loc[costs["chosen"], "calibration"].iloc[0]))
         listed = recommendations(rows, policy).withColumn("model_id", F.lit(model)).persist()
         check(listed, sources, policy)
-        ctx.replace("gold.recommendations", listed, {"as_of": ctx.as_of})
+        known, line = estimates(ctx.read("ops.feedback"), ctx.read_earlier(LISTS), rows, listed, policy)
+        ctx.say(line)
+        ctx.replace("gold.policy_estimates", known.withColumn("model_id", F.lit(model)), {"as_of": ctx.as_of})
+        ctx.replace(LISTS, listed, {"as_of": ctx.as_of})
         taken = rule_effects(listed, sources, policy, popularity, rules, users=users).withColumn("model_id", F.lit(model))
         ctx.replace("gold.rule_effects", taken, {"as_of": ctx.as_of})
     finally:

@@ -54,6 +54,7 @@ def run(ctx: Context) -> None:
         categories=meta.categories,
         top_predicted=ctx.settings.interests.top_predicted,
         evidence_half=ctx.settings.interests.evidence_half,
+        most_target_share=ctx.settings.interests.most_target_share,
     )
     ctx.replace("gold.user_interests", interests, {"as_of": ctx.as_of})
 

@@ -20,7 +20,10 @@ JOB = Job(
     reads=("feature.daily_counts", "gold.user_segments"),
     writes=("gold.interest_migration", "gold.category_transitions"),
     sections=("windows", "interests", "migration"),
-    ignores=tuple(f"interests.{k}" for k in ("half_life_days", "dirichlet", "sharpening", "top_predicted", "evidence_half")),
+    ignores=tuple(
+        f"interests.{k}"
+        for k in ("half_life_days", "dirichlet", "sharpening", "top_predicted", "evidence_half", "most_target_share")
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from pyspark.sql.classic.dataframe import DataFrame
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from equipoise.associations.baskets import baskets, categories, lines  # noqa: E402
 from equipoise.feedback.exposures import Shown, answered, exposures, trials  # noqa: E402
 from equipoise.job.run import run  # noqa: E402
 from equipoise.spark.plan_check import PlanReport, explain, report  # noqa: E402
@@ -28,6 +29,7 @@ from tests.pipeline import AS_OF, JOBS, SMALL  # noqa: E402
 CHECKED = (
     "ingest_events",
     "build_features",
+    "mine_associations",
     "score_users",
     "segment_users",
     "track_migration",
@@ -61,6 +63,7 @@ def main(warehouse: str, out: str) -> None:
         if code != 0:
             sys.exit(code)
     reports.append(report("collect_feedback → ops.feedback, with a list", explain(_feedback(warehouse))))
+    reports.append(report("mine_associations → baskets", explain(_baskets(warehouse))))
     Path(out).write_text(json.dumps([asdict(r) | {"share": r.share} for r in reports], indent=1), encoding="utf-8")
 
 
@@ -75,6 +78,17 @@ def _feedback(warehouse: str) -> DataFrame:
     joined = answers.join(tried, "user_id")
     assert isinstance(joined, DataFrame)
     return joined
+
+
+def _baskets(warehouse: str) -> DataFrame:
+    """Everything before FP-growth, which works on the baskets' rows as objects: of the rules only the hand-over would be seen."""
+    store, day = Store(SparkSession.active(), warehouse), date.fromisoformat(AS_OF)
+    named = categories(store.read("silver.items"), store.read("silver.item_categories"), ["none"])
+    found = lines(store.read("silver.events"), named, as_of=day, days=182, bought=day - timedelta(days=1))
+    frequent = found.groupBy("name").count().filter("count >= 3").select("name")
+    held = baskets(found, frequent, most=60, seed=1)
+    assert isinstance(held, DataFrame)
+    return held
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from .conftest import DAGS, load_dag, settings_file
 EDGES = {
     ("ingest_events", "quality_gate"),
     ("quality_gate", "build_features"),
+    ("quality_gate", "mine_associations"),
     ("build_features", "training_night"),
     ("training_night", "finetune_encoder"),
     ("finetune_encoder", "promotion_gate"),
@@ -30,6 +31,7 @@ EDGES = {
     ("collect_feedback", "recommend_items"),
     ("value_items", "recommend_items"),
     ("recommend_items", "evaluate_models"),
+    ("mine_associations", "publish_report"),
     ("track_migration", "publish_report"),
     ("evaluate_models", "publish_report"),
 }

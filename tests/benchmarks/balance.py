@@ -15,17 +15,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from equipoise.recommend.choose import Reranking, Way, choose
 from equipoise.recommend.cosine import nearest
-from equipoise.recommend.interchange import interchange_user_block
-from equipoise.recommend.rerank import divergence_bits, rerank_user_block
-from tests.benchmarks.rivals import mmr, xquad
-from tests.unit.recommend.reference import Item, greedy, interchange
+from equipoise.recommend.divergence import divergence_bits
+from equipoise.recommend.weight import personal
+from tests.unit.recommend.reference import greedy, interchange
+from tests.unit.recommend.rivals import Item
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,12 +36,15 @@ Bools = NDArray[np.bool_]
 K, CANDIDATES, PENALTY, ALPHA = 10, 200, 300.0, 0.01
 DISCOUNT = 1 / np.log2(np.arange(2, K + 2))
 WEIGHTS = np.round(np.arange(0.0, 0.95, 0.025), 3)
+FEW_WEIGHTS = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+"""λ of the way by flow, which takes as long for one of them as the others for all."""
 LOSSES = (0.01, 0.03, 0.05)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Users with held-out items: candidates by falling score, their genres as rerank_user_block wants them, target, truth."""
+    """Users with held-out items: candidates by falling score, their genres as rerank_user_block wants them, target,
+    tilt of λ as `weight.tilts` makes it from ratings, truth."""
 
     items: Ints
     relevance: Floats
@@ -47,6 +52,7 @@ class Problem:
     weights: Floats
     dense: Floats
     target: Floats
+    tilt: Floats
     hits: Bools
     held_out: Ints
 
@@ -91,6 +97,9 @@ def problem(user: Ints, item: Ints, genres: Floats, seed: int) -> Problem:
     scores = np.where(seen > 0, -np.inf, seen @ weights)
     top = np.argsort(-scores, axis=1, kind="stable")[:, :CANDIDATES]
     target = seen @ genres
+    share = target / target.sum(axis=1, keepdims=True)
+    rated, bits = target.sum(axis=1), -np.where(share > 0, share * np.log2(np.where(share > 0, share, 1.0)), 0.0).sum(axis=1)
+    wide = rated / (rated + np.median(rated)) * bits / np.log2((target > 0).any(axis=0).sum())
     depth = int((genres > 0).sum(axis=1).max())
     places = np.argsort(-genres, axis=1, kind="stable")[:, :depth]
     return Problem(
@@ -99,7 +108,8 @@ def problem(user: Ints, item: Ints, genres: Floats, seed: int) -> Problem:
         categories=places[top],
         weights=np.take_along_axis(genres, places, axis=1)[top],
         dense=genres[top],
-        target=target / target.sum(axis=1, keepdims=True),
+        target=share,
+        tilt=wide - wide.mean(),
         hits=np.take_along_axis(truth, top, axis=1),
         held_out=truth.sum(axis=1),
     )
@@ -118,28 +128,40 @@ def divergence(p: Problem, chosen: Ints) -> Floats:
     return np.log(2.0) * divergence_bits(p.target, shares, ALPHA)
 
 
-Way = Callable[[Problem, float], Ints]
+Choice = Callable[[Problem, float], Ints]
 
 
-def chosen_greedily(p: Problem, weight: float) -> Ints:
+def chosen(told: tuple[Floats, Ints, Floats, Floats], way: Way, weight: Floats) -> Ints:
+    """(u, K) places."""
+    return choose(told, way, weight, np.full(len(weight), K), None)[0]
+
+
+def in_order(p: Problem, weight: float) -> Ints:
     """Steck 2018, in the order of the choice."""
-    return rerank_user_block(*p.take(slice(None)), length=K, calibration=weight, alpha=ALPHA)[0]
+    return chosen(p.take(slice(None)), Way("greedy", "kl", ALPHA), np.full(len(p.tilt), weight))
 
 
-def interchanged(p: Problem, weight: float) -> Ints:
-    """The greedy list improved by exchanges, most relevant first: what recommend.rerank = "interchange" publishes."""
-    told = p.take(slice(None))
-    return interchange_user_block(chosen_greedily(p, weight), *told, calibration=weight, alpha=ALPHA)[0]
+def published(rerank: Reranking, divergence: Literal["kl", "js"] = "kl", own: bool = False) -> Choice:
+    """What recommend.rerank = "…" publishes: the most relevant of the list first."""
+
+    def run(p: Problem, weight: float) -> Ints:
+        each = personal(weight, p.tilt) if own else np.full(len(p.tilt), weight)
+        return np.sort(chosen(p.take(slice(None)), Way(rerank, divergence, ALPHA), each), axis=1)
+
+    return run
 
 
-WAYS: dict[str, Way] = {
-    "greedy (Steck 2018), order of the choice": chosen_greedily,
-    "greedy, most relevant first": lambda p, w: np.sort(chosen_greedily(p, w), axis=1),
-    "interchange (published)": interchanged,
-    "xQuAD by genre, most relevant first": lambda p, w: np.sort(
-        xquad(p.relevance, p.dense, p.target, length=K, calibration=w), axis=1
-    ),
-    "MMR by genre, most relevant first": lambda p, w: np.sort(mmr(p.relevance, p.dense, length=K, calibration=w), axis=1),
+STECK = "greedy (Steck 2018), order of the choice"
+WAYS: dict[str, tuple[Choice, Floats]] = {
+    STECK: (in_order, WEIGHTS),
+    "greedy": (published("greedy"), WEIGHTS),
+    "interchange (published)": (published("interchange"), WEIGHTS),
+    "interchange, JS": (published("interchange", "js"), WEIGHTS),
+    "interchange, personal λ": (published("interchange", own=True), WEIGHTS),
+    "quota": (published("quota"), WEIGHTS),
+    "xQuAD by genre": (published("xquad"), WEIGHTS),
+    "MMR by genre": (published("mmr"), WEIGHTS),
+    "flow": (published("flow"), FEW_WEIGHTS),
 }
 
 
@@ -149,12 +171,12 @@ def frontier(splits: int, resamples: int) -> None:
     found: dict[str, list[Floats]] = {way: [] for way in WAYS}
     for seed in range(1, splits + 1):
         p = problem(user, item, genres, seed)
-        for way, choose in WAYS.items():
-            lists = [choose(p, float(w)) for w in WEIGHTS]
+        for way, (choice, weights) in WAYS.items():
+            lists = [choice(p, float(w)) for w in weights]
             found[way].append(np.stack([[accuracy(p, x), divergence(p, x)] for x in lists]))  # (λ, 2, u)
         sys.stderr.write(f"  split {seed} of {splits} done\n")
     per_user = {way: np.nanmean(np.stack(parts), axis=0) for way, parts in found.items()}
-    base = per_user["greedy (Steck 2018), order of the choice"][0]
+    base = per_user[STECK][0]
     known = ~np.isnan(base[0])
     say(
         f"\nMovieLens-100k, {known.sum()} users, {splits} random splits 8:1:1 (train and validation fitted), EASE {PENALTY:g}, "
@@ -164,11 +186,11 @@ def frontier(splits: int, resamples: int) -> None:
     say(f"| way | {' | '.join(f'at -{loss:.0%}: λ, loss [95 %], KL [95 %]' for loss in LOSSES)} | area |")
     say(f"|---|{'---|' * (len(LOSSES) + 1)}")
     for way, values in per_user.items():
-        cells = [_at(values[:, :, known], base[:, known], loss, draws) for loss in LOSSES]
+        cells = [_at(values[:, :, known], WAYS[way][1], base[:, known], loss, draws) for loss in LOSSES]
         say(f"| {way} | {' | '.join(cells)} | {_area(values[:, :, known].mean(axis=2), base[:, known].mean(axis=1)):.3f} |")
 
 
-def _at(values: Floats, base: Floats, loss: float, draws: Ints) -> str:
+def _at(values: Floats, weights: Floats, base: Floats, loss: float, draws: Ints) -> str:
     lost = 1 - values[:, 0].mean(axis=1) / base[0].mean()
     inside = int(np.flatnonzero(lost <= loss).max(initial=0))
     relative = [1 - values[inside, 0][d].mean() / base[0][d].mean() for d in draws]
@@ -176,7 +198,7 @@ def _at(values: Floats, base: Floats, loss: float, draws: Ints) -> str:
     low, high = np.percentile(relative, [2.5, 97.5])
     first, last = np.percentile(nats, [2.5, 97.5])
     return (
-        f"{WEIGHTS[inside]:g}, {lost[inside]:.2%} [{low:.2%}, {high:.2%}], "
+        f"{weights[inside]:g}, {lost[inside]:.2%} [{low:.2%}, {high:.2%}], "
         f"{values[inside, 1].mean():.3f} [{first:.3f}, {last:.3f}]"
     )
 
@@ -195,15 +217,15 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _plain(p: Problem, users: int, choose: Callable[..., list[Item]]) -> list[list[int]]:
+def _plain(p: Problem, users: int, choice: Callable[..., list[Item]]) -> list[list[int]]:
     out = []
     for u in range(users):
         items = [
             Item(str(n), {str(c): w for c, w in zip(p.categories[u, n], p.weights[u, n], strict=True) if w}, relevance=r)
             for n, r in enumerate(p.relevance[u])
         ]
-        chosen = choose(items, {str(c): t for c, t in enumerate(p.target[u])}, K, 0.3, ALPHA)
-        out.append(sorted(int(i.item_id) for i in chosen))
+        best = choice(items, {str(c): t for c, t in enumerate(p.target[u])}, K, 0.3, ALPHA)
+        out.append(sorted(int(i.item_id) for i in best))
     return out
 
 
@@ -212,29 +234,30 @@ def reranking(repeats: int) -> None:
     user, item, genres = movielens()
     p = problem(user, item, genres, 1)
 
-    def ours(users: int, improve: bool) -> list[list[int]]:
-        told = p.take(slice(0, users))
-        chosen, _ = rerank_user_block(*told, length=K, calibration=0.3, alpha=ALPHA)
-        if improve:
-            chosen, _ = interchange_user_block(chosen, *told, calibration=0.3, alpha=ALPHA)
-        return [sorted(x) for x in chosen.tolist()]
+    def ours(users: int, way: Reranking) -> list[list[int]]:
+        lists = chosen(p.take(slice(0, users)), Way(way, "kl", ALPHA), np.full(min(users, len(p.tilt)), 0.3))
+        return [sorted(x) for x in lists.tolist()]
 
-    for name, choose, improve, few in (("greedy", greedy, False, 24), ("interchange", interchange, True, 4)):
-        if _plain(p, few, choose) != ours(few, improve):
+    ways: tuple[tuple[Reranking, Callable[..., list[Item]], int], ...] = (("greedy", greedy, 24), ("interchange", interchange, 4))
+    for name, choice, few in ways:
+        if _plain(p, few, choice) != ours(few, name):
             raise SystemExit(f"{name}: the plain loop and the block choose different lists")
         ratios, speeds = [], []
         for _ in range(repeats):
-            slow, fast = seconds(partial(_plain, p, few, choose)) / few, seconds(partial(ours, 512, improve)) / 512
+            slow, fast = seconds(partial(_plain, p, few, choice)) / few, seconds(partial(ours, 512, name)) / 512
             ratios.append(slow / fast)
             speeds.append(1 / fast)
         say(
             f"{name}, {CANDIDATES} candidates, K = {K}, λ = .3, one thread: {_spread(ratios, 0)} times a plain loop "
             f"per user (same lists); {statistics.median(speeds):,.0f} users a second and core"
         )
+    others: tuple[tuple[Reranking, int], ...] = (("quota", 512), ("xquad", 512), ("mmr", 512), ("flow", 64))
+    speeds = [f"{way} {users / seconds(partial(ours, users, way)):,.0f}" for way, users in others]
+    say(f"the same of other ways, users a second and core, one run: {', '.join(speeds)}")
     sizes = []
     for factor in (1, 4, 16):
         tracemalloc.start()
-        took = seconds(partial(lambda n: [ours(512, True) for _ in range(n)], factor))
+        took = seconds(partial(lambda n: [ours(512, "interchange") for _ in range(n)], factor))
         sizes.append((factor, took, tracemalloc.get_traced_memory()[1] / 2**20))
         tracemalloc.stop()
     say(", ".join(f"{n} blocks of 512: {t / sizes[0][1]:.1f} × the time, peak {m:.0f} MiB" for n, t, m in sizes))

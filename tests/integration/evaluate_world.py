@@ -220,7 +220,7 @@ def _value(world: World, user: str, item: str) -> dict[str, Any]:
     worth = 0.5 + 0.1 * listed.index(item) if item in listed else 0.4 * world.items.index(item) / ITEMS
     return {
         "user_id": user, "item_id": item, "horizon_days": DAYS, "segment": "O", "p_o": 0.75,
-        "p_interest": 0.0, "p_buy": 0.25, "p_next_trip": worth, "source": "history", "known_events": 1,
+        "p_interest": 0.0, "p_buy": 0.25, "p_next_trip": worth, "source": "history", "sources": ["history"], "known_events": 1,
         "purchases": 1, "events": 1, "cosine": None,
     }  # fmt: skip
 

@@ -48,6 +48,8 @@ def policy(**changes: Any) -> Policy:
         "explore_budget": "personal",
         "min_item_events": LIMITS.min_item_events,
         "most_per_brand": 0,
+        "divergence": "kl",
+        "weight": "same",
         "seed": 1,
     }
     return Policy(**{**values, **changes})
@@ -176,6 +178,7 @@ def candidates_of(made: Shop, user: str) -> dict[str, dict[str, Any]]:
     return {
         item: {
             "source": HISTORY if item in history else COSINE if item in close else POPULAR,
+            "sources": [n for n, of in ((HISTORY, history), (COSINE, close), (POPULAR, popular)) if item in of],
             "cosine": near[item] if item in close else None,
             **all_of.counts.get((user, item), {"known": 0, "bought": 0, "looked": 0}),
         }

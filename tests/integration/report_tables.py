@@ -75,8 +75,10 @@ def write_night(
         "gold.exploration_response": _responses(rng),
         "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
+        "gold.policy_estimates": _policies(),
         "gold.balance": _balance(),
         "gold.rule_effects": _rule_effects(users),
+        "gold.item_rules": _item_rules(),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
         "ops.feedback": _feedback(users),
@@ -84,7 +86,7 @@ def write_night(
     slice_of = {"as_of": AS_OF, "source": "invented", "settled_by": AS_OF}
     for name, records in frames.items():
         table = CATALOGUE[name]
-        of_model = None if name == "gold.interest_migration" else model
+        of_model = None if name in ("gold.interest_migration", "gold.item_rules") else model
         stamps = {**slice_of, "run_id": f"run-{name}", "model_id": of_model, "synthetic": False}
         rows = [tuple((stamps | record)[c] for c in table.column_names) for record in records]
         frame = spark.createDataFrame(rows, table.struct_type())
@@ -119,6 +121,19 @@ def _feedback(users: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def _policies() -> list[dict[str, Any]]:
+    """The published draw brings less than the others."""
+    told = {"lists": 400, "places": 790}
+    values = {"share": 0.02, "thompson": 0.04, "ucb": 0.05}
+    return [
+        told
+        | {"draw": d, "estimator": e, "published": d == "share", "value": v, "ci_low": 0.8 * v, "ci_high": 1.2 * v}
+        | {"effective_places": None if e == "logged" else 300.0, "unsupported": None if e == "logged" else 0.1}
+        for d, own in values.items()
+        for e, v in {"logged": 0.02, "ips": own, "snips": own, "dr": own}.items()
+    ]
+
+
 def _balance() -> list[dict[str, Any]]:
     told = {"users": 300, "expected_dcg": 1.0}
     return [
@@ -134,6 +149,24 @@ def _rule_effects(users: list[str]) -> list[dict[str, Any]]:
         (users[0], "y", 2, "gave_way", None)
     ]
     return [told | dict(zip(("user_id", "item_id", "rank", "rule", "rule_key"), row, strict=True)) for row in rows]
+
+
+def _item_rules() -> list[dict[str, Any]]:
+    """On either level two things that are in 100 of 400 baskets each, 60 of them the same; and a third from both."""
+    a, b, c = CATEGORIES[:3]
+    told = {"baskets": 400, "baskets_consequent": 100, "p_adjusted": 1e-9}
+    pair = {"baskets_antecedent": 100, "baskets_both": 60, "support": 0.15, "confidence": 0.6, "lift": 2.4, "leverage": 0.0875}
+    both = {"baskets_antecedent": 60, "baskets_both": 30, "support": 0.075, "confidence": 0.5, "lift": 2.0, "leverage": 0.0375}
+    rules = [
+        ([a], b, pair | {"conviction": 1.875}),
+        ([b], a, pair | {"conviction": 1.875}),
+        ([a, b], c, both | {"conviction": 1.5}),
+    ]
+    return [
+        told | {"level": level, "antecedent": sorted(x), "consequent": y} | numbers
+        for level in ("product_type", "category")
+        for x, y, numbers in rules
+    ]
 
 
 def _budgets(users: list[str]) -> list[dict[str, Any]]:
@@ -360,7 +393,7 @@ def _flows(tastes: np.ndarray, rng: np.random.Generator) -> Records:
 
 def _values(users: list[str], sizes: Sizes) -> Records:
     facts = {"horizon_days": 28, "segment": "O", "p_o": 0.9, "p_interest": 0.0, "p_buy": 0.1, "p_next_trip": 0.05, "cosine": None}
-    counts = {"source": "history", "known_events": 1, "purchases": 1, "events": 1}
+    counts = {"source": "history", "sources": ["history"], "known_events": 1, "purchases": 1, "events": 1}
     return [{"user_id": user, "item_id": f"i{item}", **facts, **counts} for user in users for item in range(sizes.places)]
 
 

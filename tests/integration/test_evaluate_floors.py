@@ -22,7 +22,8 @@ NOT_STATED = {("floors_interests", "ema_dirichlet", "kl_bits"), ("floors_value",
 households have the highest RFM sum and 8.0 % the next, so the best tenth ends inside a tie. See docs/evaluation.md."""
 
 
-def _panel() -> tuple[Behaviour, Catalogue]:
+def panel() -> tuple[Behaviour, Catalogue]:
+    """The log and the catalogue of the package, without a warehouse."""
     assert PACKAGE is not None
     assert PACKAGE.origin is not None
     data = Path(PACKAGE.origin).parent / "data"
@@ -45,7 +46,7 @@ def _panel() -> tuple[Behaviour, Catalogue]:
 
 @pytest.fixture(scope="module")
 def measured() -> dict[tuple[str, str, str], Row]:
-    found = [r for c in floors.comparisons(*_panel()) for r in rows(c, resamples=400, seed=1)]
+    found = [r for c in floors.comparisons(*panel()) for r in rows(c, resamples=400, seed=1)]
     return {(r.task, r.method, r.metric): r for r in found}
 
 
@@ -63,6 +64,7 @@ def test_every_published_figure_lies_in_our_interval(measured: dict[tuple[str, s
 
 def test_the_same_users_are_compared(measured: dict[tuple[str, str, str], Row]) -> None:
     assert measured["floors_items", "p_top_freq", "ndcg"].n == 2160
+    assert measured["floors_leaves", "tifu_knn", "ndcg"].n == 2188
     assert measured["floors_interests", "ema_dirichlet", "js_bits"].n == 3317
     assert measured["floors_value", "rfm_sum", "auc"].n == 2463
 

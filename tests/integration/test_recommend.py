@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.job.run import run
-from equipoise.recommend.frontier import chosen_weight
+from equipoise.recommend.frontier import prices
 from equipoise.recommend.history import visits
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.popularity import category_items, item_popularity
@@ -258,10 +258,11 @@ def write(store: Store, spark: SparkSession, made: Shop) -> None:
         ),
         "silver.item_categories": sources.item_categories.withColumn("category_path", F.col("category")),
         "gold.user_interests": sources.interests.withColumns(stamps | told),
-        "gold.user_item_values": sources.values.withColumns(stamps | chances),
+        "gold.user_item_values": sources.values.withColumns(stamps | chances | {"sources": F.array("source")}),
         "gold.exploration_response": sources.response.withColumns(
             stamps | {c: F.lit(0) for c in ("trials", "expected", "responses", "ratio_low", "ratio_high")}
         ),
+        "ops.feedback": spark.createDataFrame([], CATALOGUE["ops.feedback"].struct_type()),
         "gold.exploration_budgets": sources.budgets.withColumns(
             stamps | {c: F.lit(0) for c in ("entropy_bits", "evidence", "trials", "expected", "responses", "ratio", "factor")}
         ),
@@ -275,7 +276,7 @@ def put(store: Store, name: str, frame: DataFrame, *, fingerprint: str) -> None:
     types = {f.name: f.dataType for f in CATALOGUE[name].struct_type()}
     whole = frame if name.startswith("gold") or "source" not in types else frame.withColumn("source", F.lit("simulated"))
     full = whole.select(*[(F.col(c) if c in whole.columns else F.lit(None)).cast(t).alias(c) for c, t in types.items()])
-    values = {k: {"as_of": AS_OF, "source": "simulated"}[k] for k in CATALOGUE[name].slice_by}
+    values = {k: {"as_of": AS_OF, "source": "simulated", "settled_by": AS_OF}[k] for k in CATALOGUE[name].slice_by}
     store.replace(full, name, values, fingerprint=fingerprint, job="test")
 
 
@@ -311,6 +312,7 @@ def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
     assert (store.version("gold.recommendations") or 0) > (version or 0), "it ran again, and what lies at as_of changed nothing"
 
     assert store.read("gold.rule_effects").isEmpty(), "no rule is set"
+    assert store.read("gold.policy_estimates").isEmpty(), "nobody was shown a list"
     fixed = balance(store)
     assert list(fixed.index[fixed["chosen"]]) == [0.4]
     assert fixed.loc[0.0, "accuracy_loss"] == 0.0
@@ -323,7 +325,9 @@ def test_the_job(spark: SparkSession, tmp_path: Path) -> None:
     chosen = balance(store)
     above = chosen.index[chosen["accuracy_loss"] > bound].min()
     assert list(chosen.index[chosen["chosen"]]) == [max(c for c in chosen.index if not c >= above)]
-    assert chosen_weight(store.read("gold.balance")) == chosen.index[chosen["chosen"]][0]
+    weight, foretold = prices(store.read("gold.balance"))
+    assert weight == chosen.index[chosen["chosen"]][0]
+    assert foretold == chosen["accuracy_loss"].to_dict()
     assert "b1" in {brand_of(i) for i in first["item_id"]}
     assert "b1" not in {brand_of(i) for i in ruled["item_id"]}
     taken = store.read("gold.rule_effects").toPandas()

@@ -208,17 +208,28 @@ def test_what_the_runbook_asks_runs_as_in_spark_sql(night: Night, spark: SparkSe
     assert newest[0][0] == AS_OF
 
 
-def test_the_notebook_runs_from_top_to_bottom(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "notebooks").glob("*.ipynb")))
+def test_every_notebook_runs_from_top_to_bottom(night: Night, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib.pyplot as plt
+
     monkeypatch.setenv("WAREHOUSE", str(night.folder / "warehouse"))
     monkeypatch.setenv("MPLBACKEND", "svg")
+    monkeypatch.setenv("SHOPS", "2")
     monkeypatch.chdir(ROOT / "notebooks")
-    cells = json.loads((ROOT / "notebooks" / "reading_the_tables.ipynb").read_text())["cells"]
+    plt.close("all")
+    cells = json.loads((ROOT / "notebooks" / name).read_text())["cells"]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     assert all(c["outputs"] == [] for c in cells if c["cell_type"] == "code"), "outputs are not committed"
     names: dict[str, object] = {}
     for number, text in enumerate(code):
         exec(compile(text, f"cell {number}", "exec"), names)
-    assert names["shown"].count() == Sizes().places  # type: ignore[attr-defined]
+    assert plt.get_fignums(), "a picture came out"
+    plt.close("all")
+    if name == "reading_the_tables.ipynb":
+        assert names["shown"].count() == Sizes().places  # type: ignore[attr-defined]
+    else:
+        assert names["lists"]["places"].sum() == Sizes().users * Sizes().places  # type: ignore[index]
+        assert set(names["saved"]) == {"exploit", "ε-greedy"}  # type: ignore[call-overload]
 
 
 def test_a_lost_page_is_made_again(night: Night) -> None:

@@ -164,9 +164,11 @@ def test_candidates_are_those_of_plain_python(inputs: Inputs) -> None:
             facts = expected[row["item_id"]]
             names = ("source", "known", "bought", "looked")
             assert [row[n] for n in names] == [facts[n] for n in names], (user, row)
+            assert list(row["sources"]) == facts["sources"], (user, row)
             assert (facts["cosine"] is None) == math.isnan(row["cosine"])
             assert facts["cosine"] is None or row["cosine"] == pytest.approx(facts["cosine"], abs=2e-9)
     assert set(rows["source"]) == {"history", "cosine", "popular"}
+    assert rows["sources"].map(len).max() > 1, "some candidate is of several sources"
     one.close()
 
 

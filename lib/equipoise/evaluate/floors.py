@@ -6,6 +6,7 @@ beside the published figures in gold.evaluation (method 'published …'), apart 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -13,11 +14,13 @@ import numpy as np
 from equipoise.evaluate.arrays import DAY_SPAN, Floats, Ints, counted, shares, summed
 from equipoise.evaluate.baselines import interests as ema
 from equipoise.evaluate.baselines import items as own
+from equipoise.evaluate.baselines import tifu
 from equipoise.evaluate.baselines import value as money
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, day_number
 from equipoise.evaluate.bootstrap import Measure, per_user
 from equipoise.evaluate.metrics import distribution, scores
 from equipoise.evaluate.table import EVERYBODY, Comparison, Method, Row
+from equipoise.evaluate.tasks import leaves
 from equipoise.evaluate.tasks.next_basket import list_measures, next_basket
 from equipoise.tables.vocabulary import UNKNOWN
 
@@ -40,6 +43,15 @@ PUBLISHED: dict[str, tuple[int, str, dict[str, dict[tuple[str, int], float]]]] =
             "g_top_freq": {("ndcg", K): 0.0845, ("recall", K): 0.0580, ("hit", K): 0.398},
             "p_top_freq": {("ndcg", K): 0.2081, ("recall", K): 0.1577, ("hit", K): 0.586},
             "personal_decay": {("ndcg", K): 0.2215, ("recall", K): 0.1630, ("hit", K): 0.594},
+        },
+    ),
+    "floors_leaves": (
+        2188,
+        "2017-11-06",
+        {
+            "p_top_freq": {("ndcg", K): 0.3025, ("recall", K): 0.2343},
+            "personal_decay": {("ndcg", K): 0.3115, ("recall", K): 0.2420},
+            "tifu_knn": {("ndcg", K): 0.3141, ("recall", K): 0.2442},
         },
     ),
     "floors_interests": (
@@ -76,11 +88,12 @@ def published() -> list[Row]:
 
 
 def comparisons(behaviour: Behaviour, catalogue: Catalogue) -> list[Comparison]:
-    """The three floors, measured on this log."""
+    """The four floors, measured on this log."""
     log = behaviour.where(behaviour.bought & (behaviour.item >= 0))
     kept = ~np.isin(catalogue.top, DROPPED)[log.item]
     return [
         _items(log.where(kept & (catalogue.leaf != UNKNOWN)[log.item]), len(catalogue.items)),
+        *_leaves(behaviour, catalogue),
         _interests(log.where(kept & (catalogue.main != catalogue.unknown_category)[log.item]), catalogue),
         _value(log),
     ]
@@ -104,6 +117,27 @@ def _items(log: Behaviour, width: int) -> Comparison:
     }
     methods = tuple(Method.fixed(name, list_measures(basket, shown)) for name, shown in found.items())
     return Comparison("floors_items", "2017-11-06", basket.tested, methods, "p_top_freq")
+
+
+def _leaves(behaviour: Behaviour, catalogue: Catalogue) -> list[Comparison]:
+    """Next basket, product types: as _items, types bought on MIN_ITEM_ROWS user-days before day 281."""
+    utc = replace(behaviour, day=behaviour.utc_day)
+    world = leaves.world(utc, catalogue, DROPPED, ITEM_ORIGIN, ITEM_END, ITEM_ORIGIN - ITEM_CUT, seed=0)
+    if world is None:
+        return []
+    basket = world.basket(ITEM_ORIGIN, ITEM_END)
+    rows = (basket.user, basket.code, basket.day)
+
+    def own_lists(count: own.Count) -> Ints:
+        return own.own_lists(*count(*rows, basket.width), None, basket.users, basket.width, K)
+
+    found = {
+        "p_top_freq": own_lists(own.frequency),
+        "personal_decay": own_lists(own.decayed),
+        "tifu_knn": leaves.top(tifu.scores(tifu.vectors(*rows, basket.users, basket.width)), K),
+    }
+    methods = tuple(Method.fixed(name, list_measures(basket, shown)) for name, shown in found.items())
+    return [Comparison("floors_leaves", "2017-11-06", world.users[basket.tested], methods, "p_top_freq")]
 
 
 def _interests(log: Behaviour, catalogue: Catalogue) -> Comparison:

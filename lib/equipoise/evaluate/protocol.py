@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
@@ -19,7 +20,8 @@ class Protocol:
     """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`.
 
     prior: pseudo-weight of the population and exponent that the model started from.
-    policy, popularity: how the published lists were made; rules: what they leave out. frontier: the λ to try.
+    policy, popularity: how the published lists were made; rules: what they leave out. frontier: the λ to try;
+    foretold: λ → the loss of accuracy that gold.balance expected.
     """
 
     as_of: date
@@ -35,6 +37,7 @@ class Protocol:
     popularity: Popularity
     rules: Rules
     frontier: tuple[float, ...]
+    foretold: Mapping[float, float]
     resamples: int
     seed: int
     floors: bool

@@ -126,6 +126,15 @@ def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k
     return Lists(item, np.where(item == EMPTY, EMPTY, catalogue.main[item]), np.zeros(item.shape, dtype=bool))
 
 
+def candidate_sets(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue) -> dict[str, Ints]:
+    """Source → keys user · items + item of the candidates in gold.user_item_values that it brought."""
+    ours = values.sparkSession.createDataFrame(pd.DataFrame({"user_id": behaviour.users}))
+    pairs = values.join(F.broadcast(ours), "user_id").select("user_id", "item_id", F.explode("sources").alias("source"))
+    user, rows = _of_users(pairs.toPandas(), behaviour)
+    keys = user * len(catalogue.items) + catalogue.item_numbers(rows["item_id"].to_numpy(dtype=str))
+    return {str(name): keys[at] for name, at in rows.groupby("source").indices.items()}
+
+
 def features(profile: DataFrame, behaviour: Behaviour) -> Floats:
     """(users, 12) explicit features of feature.user_profile; 0 for users without a row."""
     names = [name for name, _ in H_FEATURES]

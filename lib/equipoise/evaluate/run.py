@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips, 
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.published import Prediction
 from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standing
-from equipoise.evaluate.tasks import balance, categories, interests, items, new_items, value
+from equipoise.evaluate.tasks import balance, candidates, categories, interests, items, leaves, new_items, operating, value
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.rules import may_be_shown
@@ -83,7 +83,13 @@ class Evaluation:
             pair, windows = self._baskets(origin), self._windows(origin)
             out += [self.of_items(origin, pair), self.of_interests(origin, *windows), *self.of_value(origin)]
             if origin == self.protocol.as_of:
-                out += [*self.of_categories(origin), *self.of_new_items(), self.of_balance(pair, *windows)]
+                out += [
+                    *self.of_candidates(pair[0]),
+                    *self.of_categories(origin),
+                    *self.of_leaves(),
+                    *self.of_new_items(),
+                    *self.of_balance(pair, *windows),
+                ]
         return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
 
     def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
@@ -98,8 +104,8 @@ class Evaluation:
             by_category["target_share"] = self._share("target_share")
         return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
 
-    def of_balance(self, pair: tuple[NextBasket, NextBasket], counts: Counts, number: int) -> Comparison:
-        """Task balance: the lists of a seeded sample of users made again for every λ and number of slots."""
+    def of_balance(self, pair: tuple[NextBasket, NextBasket], counts: Counts, number: int) -> list[Comparison]:
+        """Tasks balance and operating_points: the lists of a seeded sample of users made again for every λ and slots."""
         one, at = self.protocol, self.tables
         ids = sample_users(at.segments.select("user_id"), one.seed, balance.SWEEP_USERS)[0]
         users = at.segments.select("user_id").filter(F.col("user_id").isin([str(i) for i in ids]))
@@ -113,15 +119,17 @@ class Evaluation:
             at.budgets,
             at.items,
         )
-        candidates = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
+        swept_rows = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
         settings = balance.policies(one.policy, one.frontier)
-        found = dict(list(balance.sweep(candidates, settings).toPandas().groupby("policy")))
+        found = dict(list(balance.sweep(swept_rows, settings).toPandas().groupby("policy")))
         swept = {
             balance.name(setting, one.policy): published.lists_of(found[i], self.behaviour, self.catalogue, setting.k)
             for i, setting in enumerate(settings)
         }
         target, following = self._share("target_share"), shares(counts.of_window(number))
-        return balance.comparison(swept, pair, self.catalogue, target, following, one.policy.alpha, one.as_of, self.groups)
+        whole = balance.comparison(swept, pair, self.catalogue, target, following, one.policy.alpha, one.as_of, self.groups)
+        points = operating.comparison(replace(whole, groups={}), one.foretold, one.policy.k)
+        return [whole, points] if points else [whole]
 
     def of_interests(self, origin: date, counts: Counts, number: int) -> Comparison:
         """Task interests: distributions over categories on the window from the origin on."""
@@ -160,6 +168,18 @@ class Evaluation:
         answers |= {name: [pairs.probabilities(model, at)] for name, model in models.items()}
         answers |= {name: [p.visits[chosen] for p in found] for name, found in self.modelled.items()}
         return [categories.comparison(seen, answers, list(self.modelled), chosen, origin, start, days, self.groups)]
+
+    def of_candidates(self, basket: NextBasket) -> list[Comparison]:
+        """Task candidates: every source of gold.user_item_values on the first basket after as_of."""
+        sets = published.candidate_sets(self.tables.values, self.behaviour, self.catalogue)
+        found = candidates.comparison(basket, sets, self.protocol.as_of)
+        return [found] if found else []
+
+    def of_leaves(self) -> list[Comparison]:
+        """Tasks leaves and explore: the first basket after as_of by finest category; none where there are too few of them."""
+        one, start, end = self.protocol, day_number(self.protocol.as_of), day_number(self.protocol.labels_until)
+        world = leaves.world(self.behaviour, self.catalogue, one.excluded, start, end, one.window_days, one.seed)
+        return leaves.comparisons(world, one.as_of, start, end, one.window_days, one.seed, self.groups) if world else []
 
     def of_new_items(self) -> list[Comparison]:
         """Task new_items: items first seen after as_of, for the users who take one; none when there are too few of either."""

@@ -19,7 +19,15 @@ MIN_GROUP = 30
 """Users below which a group's figures are noise and are left out (and counted in the log)."""
 
 
-LEADING = {"items": "ndcg", "interests": "kl_bits", "categories": "ap", "new_items": "ndcg", "value": "auc"}
+LEADING = {
+    "items": "ndcg",
+    "leaves": "ndcg",
+    "explore": "explore_slot_precision",
+    "interests": "kl_bits",
+    "categories": "ap",
+    "new_items": "ndcg",
+    "value": "auc",
+}
 """The metric that is told while the job runs; of kl_bits less is better."""
 
 

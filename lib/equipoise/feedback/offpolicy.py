@@ -23,11 +23,11 @@ class Logged:
     """Explored places (n,) of a log: list (position in 0..lists−1), propensity by which it was shown, response 0 or 1, and the
     probability with which the other policy would have shown it.
 
-    Lists count as independent: put the lists of one user whose days of response overlap together as one. What the other policy
-    would show and the logging one never could is not in a log; its probability is missing from every estimate.
+    Lists count as independent, but for those of one cluster (cluster: (lists,) position of each list's, such as its user's). What
+    the other policy would show and the logging one never could is not in a log; its probability is missing from every estimate.
 
     Raises:
-        ValueError: when there are fewer than two lists or no places, or a propensity is 0.
+        ValueError: when there are fewer than two lists (or clusters) or no places, or a propensity is 0.
     """
 
     list_: Ints
@@ -35,10 +35,15 @@ class Logged:
     response: Floats
     probability: Floats
     lists: int
+    cluster: Ints | None = None
 
     def __post_init__(self) -> None:
         if self.lists < 2 or not len(self.propensity):
             raise ValueError(f"{len(self.propensity)} places of {self.lists} lists: expected some of at least 2; log more")
+        if self.cluster is not None and len(np.unique(self.cluster)) < 2:
+            raise ValueError(
+                f"{self.lists} lists of 1 cluster: expected at least 2, or nothing says how much they differ; log more"
+            )
         if not (self.propensity > 0).all():
             worst = int(np.argmin(self.propensity))
             raise ValueError(
@@ -51,6 +56,12 @@ class Logged:
         """Importance weight of each place."""
         return self.probability / self.propensity
 
+    @property
+    def effective(self) -> float:
+        """How many places of equal weight would tell as much: (Σ w)² ÷ Σ w² (Kish, Survey Sampling, 1965); 0 without weight."""
+        square = float((self.weight**2).sum())
+        return float(self.weight.sum()) ** 2 / square if square else 0.0
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -61,9 +72,14 @@ class Estimate:
     high: float
 
 
+def logged_mean(log: Logged) -> Estimate:
+    """Responses per list that the policy that ran brought: nothing is weighted."""
+    return _of(_per_list(log, log.response), log.cluster)
+
+
 def ips(log: Logged) -> Estimate:
     """Inverse propensity scores (Horvitz & Thompson, JASA 47, 1952): no bias while every propensity is above 0."""
-    return _of(_per_list(log, log.weight * log.response))
+    return _of(_per_list(log, log.weight * log.response), log.cluster)
 
 
 def snips(log: Logged, slots: float) -> Estimate:
@@ -77,7 +93,7 @@ def snips(log: Logged, slots: float) -> Estimate:
         return Estimate(0.0, 0.0, 0.0)
     ratio = float((weight * log.response).sum()) / total
     # Linearised ratio estimator: its residuals carry the spread (Särndal, Swensson & Wretman 1992, §5.6).
-    spread = _of(_per_list(log, weight * (log.response - ratio)) * (slots * log.lists / total))
+    spread = _of(_per_list(log, weight * (log.response - ratio)) * (slots * log.lists / total), log.cluster)
     value = slots * ratio
     return Estimate(value, value + spread.low - spread.value, value + spread.high - spread.value)
 
@@ -89,15 +105,19 @@ def doubly_robust(log: Logged, predicted: Floats, expected: Floats) -> Estimate:
         predicted: (n,) predicted response of each logged place.
         expected: (lists,) Σ over all categories of the other policy's probability times the predicted response.
     """
-    return _of(expected + _per_list(log, log.weight * (log.response - predicted)))
+    return _of(expected + _per_list(log, log.weight * (log.response - predicted)), log.cluster)
 
 
 def _per_list(log: Logged, value: Floats) -> Floats:
     return np.bincount(log.list_, weights=value, minlength=log.lists).astype(np.float64)
 
 
-def _of(per_list: Floats) -> Estimate:
-    number = len(per_list)
-    value = float(per_list.mean())
-    half = Z95 * float(per_list.std(ddof=1)) / np.sqrt(number)
+def _of(per_list: Floats, cluster: Ints | None) -> Estimate:
+    """The mean; its variance from the clusters' sums of residuals (Liang & Zeger, Biometrika 73, 1986), which without clusters is
+    the usual one."""
+    number, value = len(per_list), float(per_list.mean())
+    residual = per_list - value
+    sums = residual if cluster is None else np.bincount(cluster, weights=residual)
+    groups = number if cluster is None else len(np.unique(cluster))
+    half = Z95 * float(np.sqrt(groups / (groups - 1) * (sums**2).sum())) / number
     return Estimate(value, value - half, value + half)

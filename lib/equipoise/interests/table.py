@@ -10,6 +10,9 @@ from pyspark.sql import functions as F
 
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES
 
+SMALLEST = 1e-12
+"""What is left of a user's share counts as at least this, so that nothing is divided by nought."""
+
 FACTS = ("predicted_share", "visit_probability", "modelled", "observed_share", "evidence", "seen")
 """What is known of a user × category, each 0 where its source says nothing."""
 
@@ -22,6 +25,7 @@ def user_interests(
     categories: Sequence[str],
     top_predicted: int,
     evidence_half: float,
+    most_target_share: float = 1.0,
 ) -> DataFrame:
     """One row per user × category, for users in `predictions`: gold.user_interests without its stamps.
 
@@ -33,14 +37,16 @@ def user_interests(
         observed: user_id, category, evidence, observed_share (see `observed_shares`).
         seen: user_id, category of what each user knows (see `seen_categories`).
         evidence_half: decayed weight at which own behaviour and model count alike.
+        most_target_share: see `_capped`; 1 for no cap.
     """
     facts = _kept(_facts(predictions, observed, seen, categories), top_predicted)
     user = Window.partitionBy("user_id").orderBy("category")
     whole = user.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
-    order = Window.partitionBy("user_id").orderBy(F.desc("target_share"), "category")
+    order = Window.partitionBy("user_id").orderBy(F.desc("target_share"), F.desc("aim"), "category")
     weighed = facts.withColumn("total", F.sum("evidence").over(whole)).withColumn("trust", _trust(evidence_half))
     aimed = weighed.withColumn("aim", F.col("trust") * F.col("observed_share") + (1 - F.col("trust")) * F.col("predicted_share"))
     shared = aimed.withColumn("target_share", F.col("aim") / F.sum("aim").over(whole))
+    shared = _capped(shared, most_target_share) if most_target_share < 1.0 else shared
     return shared.select(
         "user_id",
         "category",
@@ -53,6 +59,36 @@ def user_interests(
         "evidence",
         _reason().alias("reason"),
     )
+
+
+def _capped(shares: DataFrame, most: float) -> DataFrame:
+    """`shares` with no target_share above `most`: the excess goes to the user's other categories in proportion, and again
+    where that lifts one of them above it. A user with fewer than 1 ÷ most categories gets equal shares.
+
+    In falling order a share is cut if, after those before it were cut, it would stand above the cap; those that are cut are
+    then the first m, and the others grow by (1 − m · cap) ÷ (1 − their sum).
+    """
+    falling = Window.partitionBy("user_id").orderBy(F.desc("target_share"), "category")
+    whole = falling.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    before = falling.rowsBetween(Window.unboundedPreceding, -1)
+    at = shares.withColumns(
+        {
+            "cap": F.greatest(F.lit(most), 1 / F.count(F.lit(1)).over(whole)),
+            "first": F.row_number().over(falling) - 1,
+            "above": F.coalesce(F.sum("target_share").over(before), F.lit(0.0)),
+        }
+    )
+    left = F.greatest(1 - F.col("above"), F.lit(SMALLEST))
+    at = at.withColumn("cut", F.col("target_share") * (1 - F.col("first") * F.col("cap")) / left > F.col("cap"))
+    at = at.withColumns(
+        {"cuts": F.sum(F.col("cut").cast("int")).over(whole), "taken": F.sum(_where_cut("target_share")).over(whole)}
+    )
+    grown = F.col("target_share") * (1 - F.col("cuts") * F.col("cap")) / F.greatest(1 - F.col("taken"), F.lit(SMALLEST))
+    return at.withColumn("target_share", F.when(F.col("cut"), F.col("cap")).otherwise(grown))
+
+
+def _where_cut(column: str) -> Column:
+    return F.when(F.col("cut"), F.col(column)).otherwise(0.0)
 
 
 def _trust(evidence_half: float) -> Column:

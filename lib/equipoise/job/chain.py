@@ -1,4 +1,4 @@
-"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not eleven times."""
+"""All jobs one after another in one Spark application: on one machine, start-up and warm-up are paid once, not twelve times."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from equipoise.settings import Settings, help_text, parse_command_line
 ORDER = (
     "ingest_events",
     "build_features",
+    "mine_associations",
     "finetune_encoder",
     "score_users",
     "segment_users",

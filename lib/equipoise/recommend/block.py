@@ -46,6 +46,7 @@ COLUMNS = {
     "shape": "double",
     "rate": "double",
     "slots": "int",
+    "tilt": "double",
     "seen": "boolean",
 }
 """Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
@@ -53,8 +54,8 @@ COLUMNS = {
 candidate: user × item × category of the item: brand (null: none, or not asked for), weight, share (of the item in the
 category's popularity), value, cosine (null where it was not computed), source (a name of SOURCES), known, bought, looked.
 interest: user × category: a row of gold.user_interests with target, predicted and observed share, guess of the response to
-exploring it, shape and rate of the ratio it is corrected by, the user's budget of explore slots (the same in each of the
-user's rows), and whether it is seen.
+exploring it, shape and rate of the ratio it is corrected by, the user's budget of explore slots and tilt of λ (see
+`weight.tilts`; both the same in each of the user's rows), and whether it is seen.
 shelf: item × category: brand, weight, share, popularity and visits of the item, place on the category's shelf (null: not on it).
 """
 
@@ -77,7 +78,7 @@ class Shelved:
 class Interests:
     """Per user × category (u, c): gold.user_interests as matrices, 0 or False where it has no row (`there`).
 
-    guess, shape, rate: see `feedback.response`. slots (u,): the user's budget.
+    guess, shape, rate: see `feedback.response`. slots (u,): the user's budget. tilt (u,): see `weight.tilts`.
     """
 
     there: Bools
@@ -89,6 +90,7 @@ class Interests:
     shape: Floats
     rate: Floats
     slots: Ints
+    tilt: Floats
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,10 @@ def _interests(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[An
     there, seen = flags(np.ones(len(rows), dtype=np.bool_)), flags(rows["seen"].to_numpy(np.bool_))
     slots = np.zeros(len(users), dtype=np.int64)
     slots[at[0]] = rows["slots"].to_numpy(np.float64)
+    tilt = np.zeros(len(users))
+    tilt[at[0]] = rows["tilt"].to_numpy(np.float64)
     target, predicted, observed, guess = (shares(n) for n in ("target", "predicted", "observed", "guess"))
-    return Interests(there, seen, target, predicted, observed, guess, shares("shape"), shares("rate"), slots)
+    return Interests(there, seen, target, predicted, observed, guess, shares("shape"), shares("rate"), slots, tilt)
 
 
 def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[Any], brands: pd.Index[Any]) -> Candidates:

@@ -48,8 +48,8 @@ def popular_at(histories: DataFrame, *, limit: int, min_visits: int) -> DataFram
 
 
 def gathered(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataFrame:
-    """One row per user × item that some source brought: user_id, item_id, cosine (null when it is not from the vectors), source
-    (of several the first of history, cosine, popular)."""
+    """One row per user × item that some source brought: user_id, item_id, cosine (null when it is not from the vectors), sources
+    (in the order of SOURCES), source (the first of them)."""
     none = F.lit(None).cast("double").alias("cosine")
     parts = [
         frame.select("user_id", "item_id", value, F.lit(source).alias("source"))
@@ -57,8 +57,9 @@ def gathered(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataF
     ]
     names = F.array(*[F.lit(n) for n in SOURCES])
     whole = reduce(DataFrame.unionByName, parts).groupBy("user_id", "item_id")
-    found = whole.agg(F.max("cosine").alias("cosine"), F.min("source").alias("source"))
-    return found.withColumn("source", F.element_at(names, F.col("source")))
+    found = whole.agg(F.max("cosine").alias("cosine"), F.sort_array(F.collect_set("source")).alias("places"))
+    named = F.transform("places", lambda place: F.element_at(names, place)).alias("sources")
+    return found.select("user_id", "item_id", "cosine", named, F.element_at(names, F.element_at("places", 1)).alias("source"))
 
 
 def block_rows(
@@ -75,7 +76,8 @@ def block_rows(
 
     Args:
         candidates: user_id, item_id, value, known, bought, looked, cosine, source (a name of SOURCES).
-        interests: gold.user_interests of one as_of, with shape, rate and slots (see `feedback.table.ratios_of`).
+        interests: gold.user_interests of one as_of, with shape, rate and slots (see `feedback.table.ratios_of`) and tilt (see
+            `weight.tilts`).
         seen: user_id, category.
         category_items: see `popularity.category_items`.
         brands: item_id, brand; None where no rule asks for it.
@@ -88,7 +90,7 @@ def block_rows(
     marked = seen.withColumn("seen", F.lit(True))
     shares = [F.col(f"{name}_share").alias(name) for name in ("target", "predicted", "observed")]
     shares.append(F.coalesce("visit_probability", F.lit(0.0)).alias("guess"))
-    told = interests.select("user_id", "category", *shares, "shape", "rate", "slots")
+    told = interests.select("user_id", "category", *shares, "shape", "rate", "slots", "tilt")
     interest = told.join(marked, ["user_id", "category"], "left")
     interest = interest.withColumn("seen", F.coalesce("seen", F.lit(False))).withColumn("block", block)
     shelf = shelves(category_items, depth=depth).withColumn("place", F.when(F.col("place") <= depth, F.col("place")))

@@ -101,6 +101,27 @@ def explored(block: Block, user: int, taken: set[str], slots: int, how: Explorin
     """
     if slots == 0:
         return []
+    drawable, used = _pool(block, user, taken, slots, how)
+    found = _drawn(block, user, drawable, slots, how, random)
+    return found + _least_known(block, user, used, slots - len(found))
+
+
+def chances(
+    block: Block, user: int, taken: set[str], slots: int, how: Exploring, random: tuple[int, str, date]
+) -> dict[int, float]:
+    """Category → probability with which `explored` draws it for the user; categories outside the pool, with 0, are left out.
+
+    Args: as those of `explored`.
+    """
+    drawable = list(_pool(block, user, taken, slots, how)[0]) if slots else []
+    if not drawable:
+        return {}
+    found = _inclusion(block, user, drawable, slots, how, generator(*random))
+    return dict(zip(drawable, found.tolist(), strict=True))
+
+
+def _pool(block: Block, user: int, taken: set[str], slots: int, how: Exploring) -> tuple[dict[int, Shelved], set[str]]:
+    """The categories that can be drawn with the item that each stands for, and all items that are in use then."""
     facts = block.interests
     unseen = [c for c in np.flatnonzero(facts.there[user] & ~facts.seen[user]) if c != block.unknown]
     promise = facts.predicted[user] if how.draw == "share" else facts.guess[user] * ratios(block, user).mean
@@ -113,8 +134,7 @@ def explored(block: Block, user: int, taken: set[str], slots: int, how: Explorin
                 break
             if c not in drawable:
                 _take_first(block, int(c), used, visits, drawable)
-    found = _drawn(block, user, drawable, slots, how, random)
-    return found + _least_known(block, user, used, slots - len(found))
+    return drawable, used
 
 
 def ratios(block: Block, user: int, categories: list[int] | slice = slice(None)) -> Ratios:
@@ -138,12 +158,9 @@ def _drawn(
         return []
     categories, source = list(drawable), generator(*random)
     shares, guess = block.interests.predicted[user, categories], block.interests.guess[user, categories]
-    if how.draw == "share":
-        propensity = inclusion_probabilities(shares, slots)
-        weights = np.maximum(shares, SMALLEST_SHARE) / np.maximum(shares, SMALLEST_SHARE).sum()
-    else:
-        propensity = _learning(guess, ratios(block, user, categories), slots, how, source)
-        weights = propensity / propensity.sum()
+    propensity = _inclusion(block, user, categories, slots, how, source)
+    part = np.maximum(shares, SMALLEST_SHARE) if how.draw == "share" else propensity
+    weights = part / part.sum()
     return [
         Slot(
             drawable[categories[n]],
@@ -158,9 +175,11 @@ def _drawn(
     ]
 
 
-def _learning(guess: Floats, known: Ratios, slots: int, how: Exploring, source: np.random.Generator) -> Floats:
-    """(p,) probabilities by what feedback says of the categories."""
-    guess = np.maximum(guess, SMALLEST_SHARE)
+def _inclusion(block: Block, user: int, categories: list[int], slots: int, how: Exploring, source: np.random.Generator) -> Floats:
+    """(p,) probability of each category of the pool to be drawn: by predicted share, or by what feedback says of it."""
+    if how.draw == "share":
+        return inclusion_probabilities(block.interests.predicted[user, categories], slots)
+    guess, known = np.maximum(block.interests.guess[user, categories], SMALLEST_SHARE), ratios(block, user, categories)
     best = thompson(guess, known, slots, source) if how.draw == "thompson" else optimistic(guess, known, slots)
     return floored(best, how.floor)
 

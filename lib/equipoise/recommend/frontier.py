@@ -17,8 +17,9 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.recommend.block import Block, parse
+from equipoise.recommend.divergence import divergence_bits
 from equipoise.recommend.lists import Policy, exploit, reachable, score
-from equipoise.recommend.rerank import divergence_bits
+from equipoise.recommend.relevance import finite
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9)
 """λ tried; close together where accuracy is worth something."""
@@ -70,18 +71,19 @@ def told(found: pd.DataFrame) -> str:
     )
 
 
-def chosen_weight(balance: DataFrame) -> float:
-    """λ of the lists of one as_of.
+def prices(balance: DataFrame) -> tuple[float, dict[float, float]]:
+    """λ of the lists of one as_of, and the expected accuracy_loss of every λ that was priced.
 
     Raises:
         ContractError: when gold.balance does not name exactly one.
     """
-    found = [float(r["calibration"]) for r in balance.filter("chosen").select("calibration").collect()]
+    rows = balance.select("calibration", "accuracy_loss", "chosen").collect()
+    found = [float(r["calibration"]) for r in rows if r["chosen"]]
     if len(found) != 1:
         raise ContractError(
             f"gold.balance names {len(found)} weights at this as_of, expected 1; run recommend_items for it first"
         )
-    return found[0]
+    return found[0], {float(r["calibration"]): float(r["accuracy_loss"]) for r in rows}
 
 
 def _points_of(policy: Policy, weights: tuple[float, ...]) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -100,7 +102,7 @@ def points(block: Block, policy: Policy, weights: tuple[float, ...]) -> pd.DataF
     lengths = policy.k - policy.slots(block)
     scored = score(block, lengths, policy.most_per_brand)
     candidates = scored.candidates
-    value = np.append(candidates.value, 0.0)  # place −1 is the end of a short list
+    value = np.append(finite(candidates.value), 0.0)  # place −1 is the end of a short list
     discount = 1.0 / np.log2(np.arange(2, int(lengths.max(initial=0)) + 2))
     target = reachable(block, candidates)
     out = []

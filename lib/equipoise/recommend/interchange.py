@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.recommend.rerank import DECIMALS, Bound, divergence_bits, divergence_terms
+from equipoise.recommend.divergence import Divergence, divergence_bits, divergence_terms
+from equipoise.recommend.rerank import DECIMALS, Bound, each
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,9 +25,10 @@ def interchange_user_block(
     weights: Floats,
     target: Floats,
     *,
-    calibration: float,
+    calibration: float | Floats,
     alpha: float,
     bound: Bound | None = None,
+    kind: Divergence = "kl",
 ) -> tuple[Ints, Floats]:
     """Exchanges one chosen candidate for one left out, the best pair of each user, until no pair gains; returns the lists
     (u, m), places ascending, and what each of their items adds (u, m).
@@ -40,19 +42,20 @@ def interchange_user_block(
 
     Args:
         chosen: (u, m) places of the lists to start from, different within a user, none of them padding.
-        relevance, categories, weights, target, calibration, alpha, bound: see `rerank.rerank_user_block`.
+        relevance, categories, weights, target, calibration, alpha, bound, kind: see `rerank.rerank_user_block`.
     """
     lists = np.sort(chosen, axis=1)
+    weight = each(calibration, len(lists))
     open_ = np.arange(len(lists))
     while len(open_):
         told = relevance[open_], categories[open_], weights[open_], target[open_]
         limit = bound.of(open_) if bound else None
-        gain, removed, taken = _best_exchange(lists[open_], *told, calibration, alpha, limit)
+        gain, removed, taken = _best_exchange(lists[open_], *told, weight[open_], alpha, limit, kind)
         better = gain > LEAST_GAIN
         open_ = open_[better]
         lists[open_, removed[better]] = taken[better]
         lists[open_] = np.sort(lists[open_], axis=1)
-    return lists, _added(lists, relevance, categories, weights, target, calibration, alpha)
+    return lists, added(lists, relevance, categories, weights, target, calibration=weight, alpha=alpha, kind=kind)
 
 
 def _best_exchange(
@@ -61,15 +64,17 @@ def _best_exchange(
     categories: Ints,
     weights: Floats,
     target: Floats,
-    calibration: float,
+    calibration: Floats,
     alpha: float,
     bound: Bound | None,
+    kind: Divergence,
 ) -> tuple[Floats, Ints, Ints]:
     """Per user the gain of the best exchange (u,), the position it frees (u,) and the candidate it takes (u,)."""
     users, length = np.arange(len(lists)), lists.shape[1]
     mass = _mass(lists, categories, weights, target)
-    divergence = divergence_bits(target, mass / length, alpha)
-    accurate = np.where(np.isfinite(relevance), (1.0 - calibration) * np.where(np.isfinite(relevance), relevance, 0.0), -np.inf)
+    divergence = divergence_bits(target, mass / length, alpha, kind)
+    weight = calibration[:, None]
+    accurate = np.where(np.isfinite(relevance), (1.0 - weight) * np.where(np.isfinite(relevance), relevance, 0.0), -np.inf)
     outside = accurate.copy()
     outside[users[:, None], lists] = -np.inf
     at = users[:, None, None]
@@ -81,10 +86,10 @@ def _best_exchange(
         left = mass.copy()
         np.add.at(left, (users[:, None], categories[users, item]), -weights[users, item])
         left = np.maximum(left, 0.0)
-        terms = divergence_terms(target, left / length, alpha)
-        after = divergence_terms(target_of, (left[at, categories] + weights) / length, alpha)
+        terms = divergence_terms(target, left / length, alpha, kind)
+        after = divergence_terms(target_of, (left[at, categories] + weights) / length, alpha, kind)
         changed = terms.sum(axis=1)[:, None] + np.where(weights > 0, after - terms[at, categories], 0.0).sum(axis=2)
-        gain = np.round(outside - accurate[users, item][:, None] - calibration * (changed - divergence[:, None]), DECIMALS)
+        gain = np.round(outside - accurate[users, item][:, None] - weight * (changed - divergence[:, None]), DECIMALS)
         if bound is not None and held is not None:  # with the item gone there is room for another of its group
             full = held - (bound.group == bound.group[users, item][:, None]) >= bound.most
             gain[full & (bound.group >= 0)] = -np.inf
@@ -95,20 +100,29 @@ def _best_exchange(
     return best, removed, taken
 
 
-def _added(
-    lists: Ints, relevance: Floats, categories: Ints, weights: Floats, target: Floats, calibration: float, alpha: float
+def added(
+    lists: Ints,
+    relevance: Floats,
+    categories: Ints,
+    weights: Floats,
+    target: Floats,
+    *,
+    calibration: Floats,
+    alpha: float,
+    kind: Divergence,
 ) -> Floats:
+    """(u, m) what each item of the lists adds to the objective: that of the list less that of the list without it."""
     users, length = np.arange(len(lists)), lists.shape[1]
     mass = _mass(lists, categories, weights, target)
-    divergence = divergence_bits(target, mass / max(length, 1), alpha)
-    added = np.empty(lists.shape)
+    divergence = divergence_bits(target, mass / max(length, 1), alpha, kind)
+    gains = np.empty(lists.shape)
     for position in range(length):
         item = lists[:, position]
         left = mass.copy()
         np.add.at(left, (users[:, None], categories[users, item]), -weights[users, item])
-        without = divergence_bits(target, np.maximum(left, 0.0) / max(length - 1, 1), alpha)
-        added[:, position] = (1.0 - calibration) * relevance[users, item] - calibration * (divergence - without)
-    return added
+        without = divergence_bits(target, np.maximum(left, 0.0) / max(length - 1, 1), alpha, kind)
+        gains[:, position] = (1.0 - calibration) * relevance[users, item] - calibration * (divergence - without)
+    return gains
 
 
 def _held(lists: Ints, bound: Bound) -> Ints:

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from equipoise.recommend.block import POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
+from equipoise.recommend.choose import Reranking, Way, choose
+from equipoise.recommend.divergence import Divergence
 from equipoise.recommend.explore import Drawing, Exploring, Slot, explored
 from equipoise.recommend.fill import filled
-from equipoise.recommend.interchange import interchange_user_block
 from equipoise.recommend.relevance import DECIMALS, relevance, scales
-from equipoise.recommend.rerank import Bound, rerank_user_block
+from equipoise.recommend.rerank import Bound
+from equipoise.recommend.weight import Weight, personal
 
 ROWS = {
     "user_id": "string",
@@ -34,8 +36,6 @@ ROWS = {
 }
 """What comes out: gold.recommendations without words and stamps. bought: how many of the counted events were purchases."""
 
-Reranking = Literal["interchange", "greedy"]
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -43,7 +43,8 @@ class Policy:
 
     calibration is λ; seed and as_of make the exploration's draw; min_item_events: categories whose popular items have fewer
     visits are explored only when nothing else is left. explore_budget: everybody has explore_slots, or each user the budget
-    of gold.exploration_budgets. most_per_brand: among the places that do not explore; 0: no bound.
+    of gold.exploration_budgets. most_per_brand: among the places that do not explore; 0: no bound. weight: everybody has λ,
+    or each user an own one that is λ on average.
     """
 
     as_of: date
@@ -58,12 +59,20 @@ class Policy:
     explore_budget: Literal["fixed", "personal"]
     min_item_events: int
     most_per_brand: int
+    divergence: Divergence
+    weight: Weight
     seed: int
 
     def slots(self, block: Block) -> Ints:
         """(u,) explore slots of each user."""
         own = block.interests.slots
         return own if self.explore_budget == "personal" else np.full_like(own, self.explore_slots)
+
+    def weights(self, block: Block) -> Floats:
+        """(u,) λ of each user."""
+        if self.weight == "personal":
+            return personal(self.calibration, block.interests.tilt)
+        return np.full(len(block.users), self.calibration)
 
     @property
     def exploring(self) -> Exploring:
@@ -144,20 +153,9 @@ def exploit(block: Block, scored: Scored, policy: Policy, lengths: Ints) -> tupl
     weights = np.zeros((users, width, depth))
     categories[at], weights[at] = candidates.category_of_row, candidates.weight_of_row
     told = relevant, categories, weights, reachable(block, candidates)
-    weight, alpha = policy.calibration, policy.alpha
+    way = Way(policy.rerank, policy.divergence, policy.alpha)
     bound = _bound(candidates, number, policy.most_per_brand)
-    chosen, gains = rerank_user_block(*told, length=length, calibration=weight, alpha=alpha, bound=bound)
-    # A step of the greedy choice does not ask how long the list will be: a shorter one is the beginning of a longer one.
-    gains = np.where(np.arange(length) < lengths[:, None], gains, -np.inf)
-    if policy.rerank == "interchange":
-        held = np.isfinite(gains).sum(axis=1)
-        for size in np.unique(held[held > 0]):
-            mine = held == size
-            part = tuple(x[mine] for x in told)
-            limit = bound.of(mine) if bound else None
-            begun = chosen[mine, :size]
-            found = interchange_user_block(begun, *part, calibration=weight, alpha=alpha, bound=limit)
-            chosen[mine, :size], gains[mine, :size] = found
+    chosen, gains = choose(told, way, policy.weights(block), lengths, bound)
     place_of = np.where(np.isfinite(gains), chosen, width)  # places run from the most relevant on
     best_first = np.argsort(place_of, axis=1, kind="stable")
     gains = np.take_along_axis(gains, best_first, axis=1)

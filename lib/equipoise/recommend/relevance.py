@@ -13,12 +13,17 @@ DECIMALS = 12
 
 
 def scales(value: Floats, user: Ints, users: int) -> Floats:
-    """(users,) highest value among each user's candidates; 1 where all are 0."""
+    """(users,) highest value among each user's candidates; 1 where all are 0. A value that is not finite counts as 0."""
     highest = np.zeros(users)
-    np.maximum.at(highest, user, value)
+    np.maximum.at(highest, user, finite(value))
     return np.where(highest > 0, highest, 1.0)
 
 
 def relevance(value: Floats, user: Ints, scale: Floats) -> Floats:
     """Value ÷ the user's highest: in [0, 1] with 1 for the best candidate, so that λ means the same for every user."""
-    return np.round(np.minimum(value / scale[user], 1.0), DECIMALS)
+    return np.round(np.minimum(finite(value) / scale[user], 1.0), DECIMALS)
+
+
+def finite(value: Floats) -> Floats:
+    """The values, 0 where one is not finite: it says nothing of the item, and the list needs it to be whole."""
+    return np.where(np.isfinite(value), value, 0.0)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.recommend.divergence import Divergence, divergence_terms, empty_bits
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -35,9 +37,10 @@ def rerank_user_block(
     target: Floats,
     *,
     length: int,
-    calibration: float,
+    calibration: float | Floats,
     alpha: float,
     bound: Bound | None = None,
+    kind: Divergence = "kl",
 ) -> tuple[Ints, Floats]:
     """Chooses a list for each user; returns the chosen candidates (u, m) in order and their gains (u, m).
 
@@ -51,31 +54,34 @@ def rerank_user_block(
     The divergence is kept per category and a step adds only what a candidate's own categories change.
 
     Args:
-        relevance: (u, n), −inf in the padding; order candidates so that the first should win a tie.
+        relevance: (u, n), −inf in the padding; what is not finite is never chosen. Order candidates so that the first should
+            win a tie.
         categories: (u, n, g) positions in 0..c−1, different within a candidate wherever the weight is not 0.
         weights: (u, n, g) the category's part of the item, 0 in the padding.
         target: (u, c) p, sums to 1 per user (or is all 0: then only relevance counts).
         length: m; every user needs at least as many candidates. Where `bound` leaves fewer, the list ends with gains of −inf.
-        calibration: λ in [0, 1].
+        calibration: λ in [0, 1], one for all users or (u,).
         alpha: α in (0, 1).
         bound: what may be chosen at most; a candidate of a full group is passed over.
+        kind: js: Jensen-Shannon divergence in place of KL; see `divergence.divergence_bits`.
     """
     users = np.arange(len(relevance))
-    open_ = np.where(np.isfinite(relevance), (1.0 - calibration) * np.where(np.isfinite(relevance), relevance, 0.0), -np.inf)
+    weight = each(calibration, len(users))[:, None]
+    open_ = np.where(np.isfinite(relevance), (1.0 - weight) * np.where(np.isfinite(relevance), relevance, 0.0), -np.inf)
     mass = np.zeros_like(target)  # (u, c) Σ over the list of category weights
     at = users[:, None, None]
     target_of = target[at, categories]  # (u, n, g)
-    divergence = target.sum(axis=1) * np.log2(1.0 / alpha)
+    divergence = empty_bits(target, alpha, kind)
     chosen = np.empty((len(users), length), dtype=np.int64)
     gains = np.empty((len(users), length))
     held = None if bound is None else np.zeros(bound.group.shape, dtype=np.int64)  # how many of the candidate's group are in
     for step in range(length):
         size = step + 1
-        terms = divergence_terms(target, mass / size, alpha)  # (u, c) if the next item had no category
+        terms = divergence_terms(target, mass / size, alpha, kind)  # (u, c) if the next item had no category
         before = terms[at, categories]
-        after = divergence_terms(target_of, (mass[at, categories] + weights) / size, alpha)
+        after = divergence_terms(target_of, (mass[at, categories] + weights) / size, alpha, kind)
         changed = terms.sum(axis=1)[:, None] + np.where(weights > 0, after - before, 0.0).sum(axis=2)  # (u, n)
-        gain = open_ - calibration * (changed - divergence[:, None])
+        gain = open_ - weight * (changed - divergence[:, None])
         best = np.argmax(np.round(gain, DECIMALS), axis=1)
         chosen[:, step], gains[:, step] = best, gain[users, best]
         np.add.at(mass, (users[:, None], categories[users, best]), weights[users, best])
@@ -87,14 +93,6 @@ def rerank_user_block(
     return chosen, gains
 
 
-def divergence_bits(target: Floats, shares: Floats, alpha: float) -> Floats:
-    """KL(p ‖ (1 − α) q + α p) in bits along the last axis; 0 · log 0 = 0."""
-    return np.asarray(divergence_terms(target, shares, alpha).sum(axis=-1))
-
-
-def divergence_terms(target: Floats, shares: Floats, alpha: float) -> Floats:
-    """What each category adds to `divergence_bits`."""
-    smoothed = (1.0 - alpha) * shares + alpha * target
-    wanted = target > 0
-    ratio = np.divide(target, smoothed, out=np.ones_like(smoothed), where=wanted)
-    return np.where(wanted, target * np.log2(ratio), 0.0)
+def each(calibration: float | Floats, users: int) -> Floats:
+    """(u,) λ of each user."""
+    return np.broadcast_to(np.asarray(calibration, dtype=np.float64), (users,))

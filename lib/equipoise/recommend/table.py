@@ -17,6 +17,7 @@ from equipoise.recommend.history import seen_categories, visits
 from equipoise.recommend.lists import ROWS, Policy, lists
 from equipoise.recommend.popularity import category_items, item_popularity
 from equipoise.recommend.reasons import reason_text
+from equipoise.recommend.weight import tilts
 
 USERS_PER_BLOCK = 512
 """Users whose lists are made together: about 100,000 rows of candidates."""
@@ -69,7 +70,9 @@ def rows_for_blocks(sources: Sources, policy: Policy, how: Popularity, *, users:
     )
     seen = seen_categories(visited, sources.item_categories)
     stock = category_items(popularity, sources.stock)
-    interests = with_ratios(sources.interests, sources.budgets, sources.response)
+    ratios = with_ratios(sources.interests, sources.budgets, sources.response)
+    own = policy.weight == "personal"
+    interests = ratios.join(tilts(sources.interests), "user_id") if own else ratios.withColumn("tilt", F.lit(0.0))
     brands = sources.items if policy.most_per_brand else None
     return block_rows(found, interests, seen, stock, brands, blocks=max(1, -(-users // USERS_PER_BLOCK)), depth=policy.k)
 

@@ -27,7 +27,14 @@ USERS_PER_PRODUCT, ITEMS_PER_PRODUCT = 4096, 16_384
 
 PER_MILLION = 1_000_000
 KEY = ["user_id", "item_id", "cut"]
-FACTS = {"source": "string", "known_events": "bigint", "purchases": "bigint", "events": "bigint", "cosine": "double"}
+FACTS = {
+    "source": "string",
+    "sources": "array<string>",
+    "known_events": "bigint",
+    "purchases": "bigint",
+    "events": "bigint",
+    "cosine": "double",
+}
 SCORED = {"horizon_days": "int", "segment": "string", **{f"p_{c}": "double" for c in ("o", "interest", "buy", "next_trip")}}
 
 

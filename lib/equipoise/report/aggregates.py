@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 EVIDENCE_EDGES = (1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
@@ -141,3 +141,23 @@ def bin_of(column: str, edges: tuple[float, ...]) -> Column:
     for edge in edges:
         found = found + (F.col(column) > F.lit(edge)).cast("int")
     return found
+
+
+def strongest_rules(rules: DataFrame, most: int = 15) -> DataFrame:
+    """Up to `most` rows per level: of each set of names the rule with the highest leverage (then confidence), those first that
+    have most of it; `rules`: how many the level has in all.
+
+    Args:
+        rules: gold.item_rules of one date.
+    """
+    by_leverage = (F.desc("leverage"), F.desc("confidence"), F.col("antecedent"), F.col("consequent"))
+    within = F.sort_array(F.concat("antecedent", F.array("consequent")))
+    one = rules.withColumns(
+        {
+            "rules": F.count(F.lit(1)).over(Window.partitionBy("level")),
+            "of_set": F.row_number().over(Window.partitionBy("level", within).orderBy(*by_leverage)),
+        }
+    ).filter("of_set = 1")
+    ranked = one.withColumn("place", F.row_number().over(Window.partitionBy("level").orderBy(*by_leverage)))
+    columns = ("level", "antecedent", "consequent", "support", "confidence", "lift", "leverage", "baskets", "rules")
+    return ranked.filter(F.col("place") <= most).orderBy("level", "place").select(*columns)

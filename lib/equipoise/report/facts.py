@@ -44,8 +44,10 @@ class Facts:
     propensity: pd.DataFrame
     responses: pd.DataFrame
     budgets: pd.DataFrame
+    policies: pd.DataFrame
     balance: pd.DataFrame
     rules: pd.DataFrame
+    associations: pd.DataFrame
     evaluation: pd.DataFrame
     chosen: list[tuple[str, str]]
     person_profiles: pd.DataFrame
@@ -98,8 +100,10 @@ def gather(read: Read, as_of: date) -> Facts:
             propensity=aggregates.propensity_bins(lists).toPandas(),
             responses=gold("gold.exploration_response").filter(F.col("segment") == ALL_SEGMENTS).toPandas(),
             budgets=gold("gold.exploration_budgets").groupBy("slots").agg(F.count("*").alias("users")).toPandas(),
+            policies=gold("gold.policy_estimates").toPandas(),
             balance=gold("gold.balance").orderBy("calibration").toPandas(),
             rules=aggregates.rule_counts(gold("gold.rule_effects")).toPandas(),
+            associations=aggregates.strongest_rules(gold("gold.item_rules")).toPandas(),
             evaluation=gold("gold.evaluation").toPandas(),
             chosen=chosen,
             person_profiles=_of(gold("feature.user_profile"), users).toPandas(),

@@ -50,16 +50,40 @@ METRICS: dict[str, Metric] = {
     "ndcg_full": Metric("NDCG, full ideal", UP, "discounted hits against the best list as long as the truth"),
     "precision": Metric("Precision", UP, "share of places that came true"),
     "hit": Metric("Hit rate", UP, "share of users with at least one hit"),
+    "f1": Metric("F1", UP, "harmonic mean of precision and recall"),
+    "mrr": Metric("MRR", UP, "one over the first place that hits"),
+    "conversion": Metric("Conversion", UP, "share of users who take anything listed within the whole label window"),
+    "comes_back": Metric(
+        "Comes back", UP, "of what was listed and taken, the share taken on a second day: a proxy of satisfaction"
+    ),
+    "ctr": Metric("Responses per exposure", UP, "share of the places shown that were answered"),
+    "explore_ctr": Metric("… of explore places", UP, "share of the explore places shown that were answered"),
+    "responses_per_user": Metric("Responses per user", UP, "those of users who were shown nothing count as 0"),
+    "exposures_per_user": Metric("Exposures per user", None, "places shown"),
+    "split_p": Metric("p of the split", None, "chance of so uneven a split if users came to the arms as planned"),
     "recall_repeat": Metric("Recall, repeats", UP, "among things the user had before"),
     "recall_explore": Metric("Recall, new things", UP, "among things new to the user"),
     "explore_precision": Metric("Precision, new things", UP, "share of the new things shown that came true"),
     "explore_slot_precision": Metric("Precision, explore slots", UP, "share of the explore places that came true"),
+    "explore_slot_cost": Metric("Cost of an explore slot", DOWN, "NDCG that each explore place costs"),
     "explore_share": Metric("Share of new things", None, "share of the places that show something new to the user"),
+    "ndcg_loss": Metric("NDCG lost", DOWN, "part of the NDCG of lists without calibration that is lost"),
+    "kl_cut": Metric("Divergence taken away", UP, "part of the divergence of lists without calibration that is gone"),
+    "hypervolume": Metric(
+        "Area of the frontier", UP, "part of the rectangle of accuracy and divergence that some weight dominates"
+    ),
+    "candidates": Metric("Candidates", None, "how many there are per user"),
     "catalogue_coverage": Metric("Catalogue coverage", UP, "share of all items that anybody is shown"),
     "category_coverage": Metric("Category coverage", UP, "share of all categories that anybody is shown"),
     "coverage": Metric("Coverage", UP, "share of all items that anybody is shown"),
-    "ild": Metric("Diversity", UP, "mean distance of the items in a list"),
-    "novelty": Metric("Novelty", None, "mean self-information of what is shown, in bits"),
+    "repeat_share": Metric("Share of repeats", None, "share of the places that show what the user had before"),
+    "exposure_gini": Metric("Gini of exposure", DOWN, "how unequally the items are shown: 0 all alike, 1 one alone"),
+    "category_entropy_bits": Metric("Entropy of a list", None, "bits of the category shares of a list"),
+    "largest_category_share": Metric("Largest category", None, "share of a list that its largest category takes"),
+    "categories_shown": Metric("Categories per list", None, "categories with a part in a list"),
+    "ild": Metric("Diversity", UP, "mean distance of the items in a list, by their category weights"),
+    "novelty_bits": Metric("Novelty", None, "mean self-information of what is shown, in bits"),
+    "serendipity": Metric("Serendipity", UP, "share of places that hit with something not among the most popular"),
 }
 """Metrics by name in the order in which they are drawn; others come last."""
 
@@ -70,6 +94,10 @@ ROC = "roc_tpr"
 
 LEADING = {
     "items": ("ndcg", "recall", "category_ndcg"),
+    "candidates": ("recall", "recall_explore", "candidates"),
+    "arms": ("ctr", "conversion", "explore_ctr"),
+    "leaves": ("ndcg", "recall", "recall_explore"),
+    "explore": ("explore_slot_precision", "explore_slot_cost", "ndcg"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
     "categories": ("ap", "entry_ap", "auc"),
     "new_items": ("ndcg", "recall"),
@@ -81,6 +109,23 @@ TASKS: dict[str, tuple[str, str]] = {
     "items": (
         "What will they buy next?",
         "Ranked lists of items against what each user bought in the label window; every item of the catalogue competes.",
+    ),
+    "candidates": (
+        "What could a list hold at best?",
+        "Candidates of gold.user_item_values as sets, by the source that brought them, against the next basket.",
+    ),
+    "arms": (
+        "Which arm of the experiment did better?",
+        "What was shown to the users of each arm and what they answered, from ops.feedback; intervals over users.",
+    ),
+    "leaves": (
+        "Which kinds of product are in the next basket?",
+        "Ranked lists of the finest categories against the first basket after the date, repeats and new ones alike.",
+    ),
+    "explore": (
+        "What does a place for something new bring, and cost?",
+        "Lists of the finest categories: the best the user knows, and at the end one to three that are new to the user, by "
+        "different ways to choose them.",
     ),
     "interests": (
         "Which categories come next?",
@@ -129,6 +174,8 @@ METHODS: dict[str, str] = {
     "g_top_freq": "the most popular things, for everybody",
     "p_top_freq": "what the user bought most often",
     "personal_decay": "what the user bought most often, older baskets counting less",
+    "tifu_knn": "the user's baskets by how long ago, mixed with those of the 300 users most alike (TIFU-KNN)",
+    "boosted_leaves": "gradient boosting on 44 features of the pair, one model for what the user knows, one for what is new",
     "category_top_freq": "categories the user bought from most often",
     "category_decay": "categories the user bought from most often, older baskets counting less",
     "popular_leaf": "new items of the finest category that everybody's history is fullest of",

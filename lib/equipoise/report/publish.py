@@ -16,6 +16,7 @@ from equipoise.tables import CATALOGUE
 from equipoise.tables.ops import PUBLISHED
 
 JOBS = {
+    "gold.item_rules": "mine_associations",
     "gold.user_interests": "score_users",
     "gold.user_segments": "segment_users",
     "gold.interest_migration": "track_migration",
@@ -24,14 +25,15 @@ JOBS = {
     "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",
     "gold.balance": "recommend_items",
+    "gold.policy_estimates": "recommend_items",
     "gold.rule_effects": "recommend_items",
     "gold.recommendations": "recommend_items",
 }
 """Tables that a night must have, and the job that writes each."""
 
-MAY_BE_EMPTY = frozenset({"gold.category_transitions", "gold.rule_effects"})
-"""Where nobody was active in two windows running; where no rule took anything. Their jobs write another table that shows whether
-they ran."""
+MAY_BE_EMPTY = frozenset({"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates"})
+"""Where nobody was active in two windows running; where no rule took anything; where nobody was shown a list: their jobs write
+another table that shows whether they ran. Where nothing is bought together: every chain ends before this job when that fails."""
 
 VIEWS_FILE = "views.sql"
 

@@ -51,6 +51,14 @@ DERIVED: dict[str, tuple[tuple[str, ...], str, str]] = {
         "SELECT category, trials, round(expected, 2) AS expected, responses, round(ratio, 3) AS ratio, round(ratio_low, 3) AS "
         "ratio_low, round(ratio_high, 3) AS ratio_high FROM v_current_exploration_response WHERE segment = 'all'",
     ),
+    "bought_together": (
+        ("gold.item_rules",),
+        "Rules of the last published date as text: baskets with `if_basket_has` tend to hold `then_also` too, `lift` times as "
+        "often as baskets usually do; the strongest of a level first by place.",
+        "SELECT level, row_number() OVER (PARTITION BY level ORDER BY leverage DESC, antecedent, consequent) AS place, "
+        "array_join(antecedent, ' + ') AS if_basket_has, consequent AS then_also, support, confidence, lift, leverage FROM "
+        "v_current_item_rules",
+    ),
     "lists": (
         ("gold.recommendations", "silver.items"),
         "The lists of the last published date with the items' names: who is shown what, in which place, and why.",

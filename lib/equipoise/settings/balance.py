@@ -1,4 +1,4 @@
-"""Settings of the lists and of what they learn from: migration, feedback, recommendations."""
+"""Settings of the lists and of what they stand on: migration, associations, feedback, recommendations."""
 
 from __future__ import annotations
 
@@ -39,6 +39,27 @@ class Migration(Section):
     pseudo_segment: Positive = Field(
         50.0, description="Weight of the row of all users in the row of a segment, in windows of one user's whole interest."
     )
+
+
+class Associations(Section):
+    """What is bought together with what."""
+
+    days: Count = Field(91, description="Days before as-of whose baskets are mined.")
+    min_support: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.005, description="Share of the baskets that hold a rule's two sides, at least."
+    )
+    min_baskets: Annotated[int, Field(ge=2)] = Field(50, description="Baskets that hold them, at least, however few there are.")
+    min_confidence: Share = Field(0.1, description="Least share of an antecedent's baskets that hold the consequent.")
+    min_lift: Annotated[float, Field(ge=1.0)] = Field(1.2, description="Least confidence ÷ share of all baskets.")
+    max_items: Annotated[int, Field(ge=1, le=5)] = Field(2, description="Names in an antecedent, at most.")
+    max_basket: Annotated[int, Field(ge=2)] = Field(
+        60, description="Names of a basket that count; a longer one is cut to a seeded draw, for its itemsets grow by powers."
+    )
+    max_rules: Count = Field(500, description="Rules kept per level, those with the highest leverage.")
+    level: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.05, description="Chance, at most, of any false rule in a level: baskets being independent draws."
+    )
+    seed: Count = Field(1, description="Seed of the draw from long baskets.")
 
 
 class Feedback(Section):
@@ -84,10 +105,21 @@ class Recommend(Section):
     alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.01, description="Smoothing of the list's shares in the KL divergence (Steck 2018)."
     )
-    rerank: Literal["interchange", "greedy"] = Field(
+    rerank: Literal["interchange", "greedy", "flow", "quota", "xquad", "mmr"] = Field(
         "interchange",
         description="greedy: items are chosen one by one (Steck 2018); interchange: then exchanged while that brings the "
-        "whole list nearer to its objective.",
+        "whole list nearer to its objective; flow: the whole list by minimum-cost flow, exact for items of one category, slow. "
+        "In these three λ weighs divergence. quota: λ is the part of the places dealt out by quotas of the target; xquad: λ "
+        "weighs the target that the list does not cover yet; mmr: λ weighs unlikeness by categories, whatever the target.",
+    )
+    divergence: Literal["kl", "js"] = Field(
+        "kl",
+        description="Divergence of list and target in interchange, greedy and flow: Kullback-Leibler, smoothed by alpha, or "
+        "Jensen-Shannon, which needs no smoothing and also counts places in categories outside the target.",
+    )
+    weight: Literal["same", "personal"] = Field(
+        "same",
+        description="same: everybody has λ; personal: λ on average, less for users with little evidence or a narrow taste.",
     )
     history_candidates: Count = Field(100, description="Candidates from the user's own history.")
     cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")

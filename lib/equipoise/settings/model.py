@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from equipoise.settings.balance import Feedback, Migration, Recommend
+from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
 from equipoise.settings.section import Count, Positive, Section, Share
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -117,6 +117,10 @@ class Interests(Section):
     sharpening: Positive = Field(1.0, description="Exponent on the prior before it is renormalised; fitted too.")
     top_predicted: Count = Field(30, description="Categories kept per user by predicted share, beside the observed ones.")
     evidence_half: Positive = Field(20.0, description="Decayed weight at which target_share trusts observed and predicted alike.")
+    most_target_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0,
+        description="Cap on a category's target_share; what is above it is dealt out to the user's other categories in proportion.",
+    )
 
     @field_validator("event_weights")
     @classmethod
@@ -252,6 +256,10 @@ class Evaluate(Section):
     frontier: tuple[Share, ...] = Field(
         (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), description="λ values of the balance-against-accuracy curve."
     )
+    arms: str = Field(
+        "", description="CSV or Parquet with user_id (pseudonym) and arm: an experiment on what was shown; empty: none."
+    )
+    control: str = Field("control", description="The arm of evaluate.arms that the others are compared with.")
 
 
 class Report(Section):
@@ -279,6 +287,7 @@ class Settings(Section):
     scoring: Scoring = Scoring()
     segments: Segments = Segments()
     migration: Migration = Migration()
+    associations: Associations = Associations()
     feedback: Feedback = Feedback()
     recommend: Recommend = Recommend()
     evaluate: Evaluate = Evaluate()

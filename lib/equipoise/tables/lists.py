@@ -5,7 +5,7 @@ from __future__ import annotations
 from equipoise.tables.feature import USER
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.stamps import CATEGORY, STAMPS
-from equipoise.tables.vocabulary import ALL_CATEGORIES, ALL_SEGMENTS, RULES, SEGMENTS, SLOTS, sql_list
+from equipoise.tables.vocabulary import ALL_CATEGORIES, ALL_SEGMENTS, ESTIMATORS, LEVELS, RULES, SEGMENTS, SLOTS, sql_list
 
 USER_ITEM_VALUES = Table(
     "gold",
@@ -37,6 +37,7 @@ USER_ITEM_VALUES = Table(
             "Probability that the item is in the user's next trip, given that there is one in the horizon; lists are ranked by it. A trip is a day with a purchase, or with an event of the knowing types where the source has no purchases.",
         ),
         Column("source", "STRING", "Candidate source that brought the item: of several the first of history, cosine, popular."),
+        Column("sources", "ARRAY<STRING>", "Every source that brought it, in that order."),
         Column("known_events", "BIGINT", "Purchases, carts, clicks and ratings of the item by the user before as_of."),
         Column("purchases", "BIGINT", "Purchases among them."),
         Column("events", "BIGINT", "All events but exposures; 0: the item is new to the user."),
@@ -65,7 +66,8 @@ RECOMMENDATIONS = Table(
         Column(
             "score",
             "DOUBLE",
-            "What the item adds to the objective of the list (relevance less divergence); for explore the draw's weight.",
+            "What the item adds to the objective of the list (relevance less divergence); its gain when it was chosen by xquad and mmr, "
+            "its relevance by quota; for explore the draw's weight.",
         ),
         Column(
             "relevance",
@@ -177,6 +179,42 @@ EXPLORATION_BUDGETS = Table(
     ),
 )
 
+POLICY_ESTIMATES = Table(
+    "gold",
+    "policy_estimates",
+    "as_of × draw × estimator",
+    "What each way to draw what is explored would have brought on the lists that were shown, from their answers. No rows without answers of two users.",
+    key=("draw", "estimator", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "estimator_known": f"estimator IN ({sql_list(ESTIMATORS)})",
+        "unsupported_is_a_share": "unsupported IS NULL OR unsupported BETWEEN 0 AND 1",
+        "interval_holds_the_value": "ci_low IS NULL OR (ci_low <= value AND value <= ci_high)",
+    },
+    columns=(
+        Column("draw", "STRING", "Way to draw: share, thompson or ucb (recommend.explore_draw), as it would draw tonight."),
+        Column(
+            "estimator",
+            "STRING",
+            "logged (what was shown brought; the same for every draw), ips (inverse propensity), snips (self-normalised), dr (doubly robust).",
+        ),
+        Column("published", "BOOLEAN", "Whether the lists of this as_of were drawn so."),
+        Column("value", "DOUBLE", "Responses of explored places per list that was shown."),
+        Column("ci_low", "DOUBLE", "Lower end of its 95 % interval, users drawn whole.", "it was not estimated"),
+        Column("ci_high", "DOUBLE", "Upper end.", "it was not estimated"),
+        Column("lists", "BIGINT", "Lists with explored places that are settled."),
+        Column("places", "BIGINT", "Their explored places that are settled."),
+        Column("effective_places", "DOUBLE", "(Σ w)² ÷ Σ w² of their weights (Kish): as many equal ones tell as much.", "logged"),
+        Column(
+            "unsupported",
+            "DOUBLE",
+            "Share of the draw's probability that the log could not show, estimated as what the weights lack of it; no estimate knows of it.",
+            "logged, or nothing can be drawn",
+        ),
+        *STAMPS,
+    ),
+)
+
 BALANCE = Table(
     "gold",
     "balance",
@@ -185,14 +223,63 @@ BALANCE = Table(
     key=("as_of", "calibration"),
     slice_by=("as_of",),
     columns=(
-        Column("calibration", "DOUBLE", "λ, the weight of calibration against relevance, 0 to 1."),
+        Column("calibration", "DOUBLE", "λ, 0 to 1, on the scale of recommend.rerank; the mean where weights are personal."),
         Column("users", "BIGINT", "Users whose lists were made for it: everybody, or a sample by hash."),
         Column(
             "expected_dcg", "DOUBLE", "Mean over users of Σ p_next_trip ÷ log2(place + 1) over the places that do not explore."
         ),
         Column("accuracy_loss", "DOUBLE", "1 − expected_dcg ÷ that of λ = 0; 0 where nothing is expected of any list."),
-        Column("kl_bits", "DOUBLE", "Mean divergence of these places' categories from the target shares, bits."),
+        Column("kl_bits", "DOUBLE", "Mean KL divergence of these places' categories from the target shares, bits; of any way."),
         Column("chosen", "BOOLEAN", "The λ of the lists."),
+        *STAMPS,
+    ),
+)
+
+ITEM_RULES = Table(
+    "gold",
+    "item_rules",
+    "level × antecedent → consequent",
+    "What is bought together with what: baskets with all of the antecedent tend to hold the consequent too. A basket is what one user bought on one local day (where the source has no purchases: clicked, put in a cart or rated) in the associations.days before as_of.",
+    key=("level", "antecedent", "consequent", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "level_known": f"level IN ({sql_list(LEVELS)})",
+        "antecedent_is_sorted": "size(antecedent) > 0 AND antecedent = sort_array(antecedent)",
+        "consequent_is_something_else": "NOT array_contains(antecedent, consequent)",
+        "shares_in_range": "support > 0 AND support <= confidence AND confidence <= 1",
+        "no_conviction_where_certain": "(conviction IS NULL) = (confidence = 1)",
+    },
+    columns=(
+        Column(
+            "level",
+            "STRING",
+            "product_type: the deepest known category of silver.items; category: the level of source.category_level.",
+        ),
+        Column("antecedent", "ARRAY<STRING>", "What is in the basket, sorted; up to associations.max_items names."),
+        Column("consequent", "STRING", "What tends to be in it too."),
+        Column("support", "DOUBLE", "Share of all baskets that hold both sides."),
+        Column("confidence", "DOUBLE", "Share of the antecedent's baskets that hold the consequent."),
+        Column("lift", "DOUBLE", "confidence ÷ the consequent's share of all baskets; 1 = independent."),
+        Column(
+            "leverage",
+            "DOUBLE",
+            "Share of baskets with both sides, above what independence would give (Piatetsky-Shapiro 1991); rules are kept in its order.",
+        ),
+        Column(
+            "conviction",
+            "DOUBLE",
+            "How many times more often the rule would fail if the sides were independent (Brin et al. 1997).",
+            "confidence is 1",
+        ),
+        Column("baskets", "BIGINT", "All baskets of the level."),
+        Column("baskets_antecedent", "BIGINT", "Baskets with the antecedent."),
+        Column("baskets_consequent", "BIGINT", "Baskets with the consequent."),
+        Column("baskets_both", "BIGINT", "Baskets with both."),
+        Column(
+            "p_adjusted",
+            "DOUBLE",
+            "Bound on the chance that the whole search finds any such rule where baskets are independent draws and some name of the antecedent adds nothing (exact test, Bonferroni in layers by length: Webb 2007, 2008); at most associations.level.",
+        ),
         *STAMPS,
     ),
 )

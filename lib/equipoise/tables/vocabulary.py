@@ -54,6 +54,12 @@ MOST_PER_BRAND, GAVE_WAY = "most_per_brand", "gave_way"
 RULES = (*NEVER, MOST_PER_BRAND, GAVE_WAY)
 """What took an item from a list; gave_way: no rule is about it, it made room for one that came in."""
 
+LEVELS = ("product_type", "category")
+"""In gold.item_rules: the finest category of an item, and its category at the level of the settings."""
+
+ESTIMATORS = ("logged", "ips", "snips", "dr")
+"""In gold.policy_estimates: the mean of what ran, inverse propensity scores, the same self-normalised, doubly robust."""
+
 OUTCOMES = ("buy", "look", "ignore")
 """What came of an exposure."""
 

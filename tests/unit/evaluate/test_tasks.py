@@ -154,7 +154,7 @@ def test_oracle_names_every_class_and_the_true_probability_wins() -> None:
 
 def test_list_shares_and_their_distance_to_the_target() -> None:
     shown = np.array([[0, 1, 2], [0, EMPTY, EMPTY]])
-    found = balance.category_shares(shown, catalogue())
+    found = items.category_shares(shown, catalogue())
     assert found == pytest.approx(np.array([[0, 1.3 / 3, 0.7 / 3, 1 / 3], [0, 0.3, 0.7, 0]]))
     measures = {
         m.metric: m.value() for m in balance._distances(found[1:], np.array([[0, 0.3, 0.7, 0.0]]), np.array([[0.0] * 4]), 0.01)
@@ -164,7 +164,9 @@ def test_list_shares_and_their_distance_to_the_target() -> None:
 
 
 def test_policies_start_at_the_reference_and_repeat_no_setting() -> None:
-    published = Policy(date(2020, 3, 2), 10, 2, 0.3, 0.01, "interchange", 30, "thompson", 0.05, "personal", 10, 0, 1)
+    published = Policy(
+        date(2020, 3, 2), 10, 2, 0.3, 0.01, "interchange", 30, "thompson", 0.05, "personal", 10, 0, "kl", "same", 1
+    )
     settings = balance.policies(published, (0.0, 0.3, 0.9))
     found = [(p.calibration, p.explore_slots, p.explore_draw) for p in settings]
     assert found[0] == (0.0, 0, "thompson")
@@ -175,7 +177,7 @@ def test_policies_start_at_the_reference_and_repeat_no_setting() -> None:
     names = [balance.name(p, published) for p in settings]
     assert len(set(names)) == len(names)
     assert names[-2:] == ["calibrated λ=0.3 slots=2 draw=share", "calibrated λ=0.3 slots=2 draw=ucb"]
-    small = Policy(date(2020, 3, 2), 4, 1, 0.3, 0.01, "interchange", 2, "share", 0.05, "fixed", 10, 0, 1)
+    small = Policy(date(2020, 3, 2), 4, 1, 0.3, 0.01, "interchange", 2, "share", 0.05, "fixed", 10, 0, "kl", "same", 1)
     assert max(p.explore_slots for p in balance.policies(small, (0.3,))) == 2  # 5 would not fit a list of 4, 3 not a pool of 2
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from equipoise.feedback.offpolicy import Estimate, Logged, doubly_robust, ips, snips
+from equipoise.feedback.offpolicy import Estimate, Logged, doubly_robust, ips, logged_mean, snips
 from equipoise.recommend.explore import draw, inclusion_probabilities
 
 LISTS, POOL, SLOTS = 150, 8, 2
@@ -43,6 +43,40 @@ def test_too_little_to_judge_by_is_refused() -> None:
         Logged(np.zeros(0, dtype=np.int64), none, none, none, 3)
     with pytest.raises(ValueError, match="3 places of 1 lists"):
         log(lists=1)
+
+
+def test_lists_of_one_cluster_do_not_count_as_several() -> None:
+    rng = np.random.default_rng(1)
+    n = 60
+    one = {
+        "list_": np.arange(n),
+        "propensity": rng.uniform(0.2, 0.9, n),
+        "response": (rng.random(n) < 0.4).astype(float),
+        "probability": rng.uniform(0.0, 0.9, n),
+        "lists": n,
+    }
+    plain = Logged(**one)  # type: ignore[arg-type]
+    alone = Logged(**one, cluster=np.arange(n)[::-1])  # type: ignore[arg-type]
+    thrice = {k: np.concatenate([v, v, v]) for k, v in one.items() if isinstance(v, np.ndarray)}
+    thrice["list_"] = np.arange(3 * n)
+    copied = Logged(**thrice, lists=3 * n, cluster=np.tile(np.arange(n), 3))  # type: ignore[arg-type]
+    for of in (ips, logged_mean, lambda made: snips(made, 2.0)):
+        expected = of(plain)
+        for made in (alone, copied):
+            found = of(made)
+            assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert copied.effective == pytest.approx(3 * plain.effective)
+    assert logged_mean(plain).value == one["response"].mean()  # type: ignore[union-attr]
+
+
+def test_effective_places_by_hand() -> None:
+    assert log().effective == pytest.approx(4.5**2 / (0.25 + 4 + 4))  # weights .5, 2, 2
+    assert log(probability=np.zeros(3)).effective == 0.0
+
+
+def test_one_cluster_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 lists of 1 cluster: expected at least 2"):
+        log(cluster=np.zeros(4, dtype=np.int64))
 
 
 def test_what_the_other_would_never_show_is_worth_nothing_to_it() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.feedback.offpolicy import Logged, doubly_robust, ips, snips
-from tests.unit.feedback.simulate import EXPLOIT, Played, Strategy, play, world
+from equipoise.recommend.simulate import EXPLOIT, Played, Strategy, play, world
 
 SEEDS = range(20)
 BALANCED, GREEDY = Strategy(slots=2), Strategy(epsilon=0.2)

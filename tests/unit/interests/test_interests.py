@@ -184,3 +184,40 @@ def test_a_category_only_looked_at_is_unseen_and_observed(spark: SparkSession) -
     assert rows["viewed"].observed_share == 1.0
     assert "unseen" in rows["viewed"].reason
     assert "known to the user" in rows["bought"].reason
+
+
+def capped(shares: list[float], most: float) -> list[float]:
+    """Cut, deal out in proportion, and again until nothing stands above the cap."""
+    cap, out = max(most, 1 / len(shares)), list(shares)
+    fixed: set[int] = set()
+    while above := [i for i, s in enumerate(out) if i not in fixed and s > cap + 1e-12]:
+        fixed |= set(above)
+        rest = sum(shares[i] for i in range(len(shares)) if i not in fixed)
+        left = 1 - cap * len(fixed)
+        out = [cap if i in fixed else shares[i] * left / rest for i in range(len(shares))]
+    return out
+
+
+@pytest.mark.parametrize("most", [0.5, 0.3, 0.12, 0.02])
+def test_no_target_share_stands_above_the_cap(spark: SparkSession, most: float) -> None:
+    from equipoise.interests.table import user_interests
+
+    rng = np.random.default_rng(7)
+    names = [f"c{i}" for i in range(9)]
+    users = {f"u{i}": rng.dirichlet(np.full(9, 0.3)).astype(np.float32).tolist() for i in range(12)}
+    users["flat"] = [1 / 9] * 9
+    predicted = spark.createDataFrame([(u, p, p) for u, p in users.items()], PREDICTIONS)
+    nobody = spark.createDataFrame([], OBSERVED), spark.createDataFrame([], SEEN)
+    arguments = {"categories": names, "top_predicted": 9, "evidence_half": 20.0}
+    plain = user_interests(predicted, *nobody, **arguments).toPandas()
+    cut = user_interests(predicted, *nobody, **arguments, most_target_share=most).toPandas()
+    changed = 0
+    for user, before in plain.groupby("user_id"):
+        before = before.sort_values("category")
+        after = cut[cut["user_id"] == user].sort_values("category")
+        expected = capped(before["target_share"].tolist(), most)
+        np.testing.assert_allclose(after["target_share"], expected, atol=1e-9)
+        assert after["target_share"].sum() == pytest.approx(1.0)
+        assert after.sort_values("rank")["target_share"].is_monotonic_decreasing
+        changed += not np.allclose(before["target_share"], after["target_share"])
+    assert changed >= 3

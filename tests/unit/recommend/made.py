@@ -29,6 +29,8 @@ def policy(**changes: object) -> Policy:
         "explore_budget": "fixed",
         "min_item_events": 3,
         "most_per_brand": 0,
+        "divergence": "kl",
+        "weight": "same",
         "seed": 1,
     }
     return Policy(**{**values, **changes})  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ def interest(
     user: str, category: str, target: float, predicted: float, observed: float, seen: bool, **told: float
 ) -> dict[str, object]:
     shares = {"target": target, "predicted": predicted, "observed": observed}
-    known = {"guess": predicted, "shape": 10.0, "rate": 10.0, "slots": 2}
+    known = {"guess": predicted, "shape": 10.0, "rate": 10.0, "slots": 2, "tilt": 0.0}
     return {"kind": INTEREST, "user_id": user, "category": category, "seen": seen, **shares, **known, **told}
 
 
@@ -162,6 +164,7 @@ def random_rows(seed: int, *, users: int = 25, several: bool = False) -> pd.Data
                 shape=1 + 9 * g[1],
                 rate=1 + 9 * g[2],
                 slots=slots,
+                tilt=(n % 7 - 3) / 4,
             )
             for c, t, p, o, g in zip(mine, target, predicted, observed, told, strict=True)
         ]

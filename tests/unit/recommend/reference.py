@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,35 +12,18 @@ from scipy.stats import gamma
 from equipoise.feedback.response import DRAWS, QUANTILE
 from equipoise.recommend.explore import draw, generator
 from equipoise.recommend.lists import Policy
+from tests.unit.recommend.rivals import Item, fits, mmr, quota, xquad
 
 
-@dataclass
-class Item:
-    """An item as a user's candidate or on a shelf."""
-
-    item_id: str
-    weights: dict[str, float] = field(default_factory=dict)
-    shares: dict[str, float] = field(default_factory=dict)
-    value: float = 0.0
-    cosine: float = -math.inf
-    source: str = "popular"
-    known: int = 0
-    looked: int = 0
-    popularity: float = 0.0
-    visits: int = 0
-    relevance: float = 0.0
-    score: float = 0.0
-    brand: str | None = None
-
-
-def fits(items: list[Item], most: int) -> bool:
-    """Whether no brand has more than `most` items (0: any number)."""
-    return not most or max(Counter(i.brand for i in items if i.brand is not None).values(), default=0) <= most
-
-
-def divergence(target: dict[str, float], chosen: list[Item], alpha: float) -> float:
-    """KL(p ‖ q̃) in bits of a whole list, from its definition."""
+def divergence(target: dict[str, float], chosen: list[Item], alpha: float, kind: str = "kl") -> float:
+    """KL(p ‖ q̃), or the Jensen-Shannon divergence of p and q, in bits of a whole list, from its definition."""
     total = 0.0
+    if kind == "js":
+        for category in sorted(set(target) | {c for i in chosen for c in i.weights}):
+            p = target.get(category, 0.0)
+            q = sum(i.weights.get(category, 0.0) for i in chosen) / len(chosen) if chosen else 0.0
+            total += sum(0.5 * x * math.log2(x / ((p + q) / 2)) for x in (p, q) if x > 0)
+        return total
     for category, p in target.items():
         if p > 0:
             q = sum(i.weights.get(category, 0.0) for i in chosen) / len(chosen) if chosen else 0.0
@@ -50,38 +32,40 @@ def divergence(target: dict[str, float], chosen: list[Item], alpha: float) -> fl
 
 
 def greedy(
-    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0
+    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0, kind: str = "kl"
 ) -> list[Item]:
     """The calibrated list in the order of the choice; `items` in the order that wins ties; at most `most` of a brand."""
     chosen: list[Item] = []
     left = list(items)
     while len(chosen) < length and (left := [i for i in left if fits([*chosen, i], most)]):
-        now = divergence(target, chosen, alpha)
-        gains = [(1 - calibration) * i.relevance - calibration * (divergence(target, [*chosen, i], alpha) - now) for i in left]
+        now = divergence(target, chosen, alpha, kind)
+        gains = [
+            (1 - calibration) * i.relevance - calibration * (divergence(target, [*chosen, i], alpha, kind) - now) for i in left
+        ]
         best = max(range(len(left)), key=lambda n: (round(gains[n], 12), -n))
         left[best].score = gains[best]
         chosen.append(left.pop(best))
     return chosen
 
 
-def objective(items: list[Item], target: dict[str, float], calibration: float, alpha: float) -> float:
+def objective(items: list[Item], target: dict[str, float], calibration: float, alpha: float, kind: str = "kl") -> float:
     """What a list is worth: relevance against divergence."""
-    return (1 - calibration) * sum(i.relevance for i in items) - calibration * divergence(target, items, alpha)
+    return (1 - calibration) * sum(i.relevance for i in items) - calibration * divergence(target, items, alpha, kind)
 
 
 def interchange(
-    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0
+    items: list[Item], target: dict[str, float], length: int, calibration: float, alpha: float, most: int = 0, kind: str = "kl"
 ) -> list[Item]:
     """The greedy list, then the best exchange of one item for another while one gains; in the order of `items`."""
-    chosen = greedy(items, target, length, calibration, alpha, most)
+    chosen = greedy(items, target, length, calibration, alpha, most, kind)
     chosen.sort(key=lambda i: items.index(i))
     while True:
-        now = objective(chosen, target, calibration, alpha)
+        now = objective(chosen, target, calibration, alpha, kind)
         best, swap = 0.0, None
         for out in chosen:
             for new in (i for i in items if i not in chosen):
                 there = [new if i is out else i for i in chosen]
-                gain = round(objective(there, target, calibration, alpha) - now, 12)
+                gain = round(objective(there, target, calibration, alpha, kind) - now, 12)
                 if gain > best and gain > 1e-9 and fits(there, most):
                     best, swap = gain, there
         if swap is None:
@@ -89,7 +73,8 @@ def interchange(
         chosen = sorted(swap, key=lambda i: items.index(i))
     for item in chosen:
         without = [i for i in chosen if i is not item]
-        item.score = objective(chosen, target, calibration, alpha) - objective(without, target, calibration, alpha)
+        before, after = (objective(one, target, calibration, alpha, kind) for one in (without, chosen))
+        item.score = after - before
     return chosen
 
 
@@ -175,12 +160,22 @@ class Reference:
         reach = {c for i in ordered for c in i.weights}
         mass = sum(self.target(c) for c in reach)
         p = {c: self.target(c) / mass for c in sorted(reach)} if mass else {}
-        chosen = {"greedy": greedy, "interchange": interchange}[self.policy.rerank](
-            ordered, p, length, self.policy.calibration, self.policy.alpha, most
-        )
+        weight, way = self.weight(float(next(iter(self.interest.values()))["tilt"])), self.policy.rerank
+        if way in ("greedy", "interchange"):
+            calibrated = {"greedy": greedy, "interchange": interchange}[way]
+            chosen = calibrated(ordered, p, length, weight, self.policy.alpha, most, self.policy.divergence)
+        else:
+            chosen = {"xquad": xquad, "mmr": mmr, "quota": quota}[way](ordered, p, length, weight, most)
         listed = [i for i in ordered if i in chosen]
         exploit = [self._exploit_row(n, i) for n, i in enumerate(listed, start=1)]
         return exploit + self._explore_rows({i.item_id for i in listed}, top, len(listed))
+
+    def weight(self, tilt: float) -> float:
+        """λ, or the user's own."""
+        weight = self.policy.calibration
+        if self.policy.weight == "same":
+            return weight
+        return weight * (1 + tilt) if weight <= 0.5 else weight + (1 - weight) * tilt
 
     def _together(self, items: list[Item]) -> int:
         """How many of the items one list can hold."""

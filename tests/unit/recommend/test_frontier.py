@@ -11,7 +11,8 @@ from equipoise.recommend.block import parse
 from equipoise.recommend.frontier import WEIGHTS, _within, points
 from equipoise.recommend.lists import lists
 from tests.unit.recommend.made import policy, random_rows
-from tests.unit.recommend.reference import Item, divergence
+from tests.unit.recommend.reference import divergence
+from tests.unit.recommend.rivals import Item
 
 
 @pytest.mark.parametrize("seed", [3, 4])

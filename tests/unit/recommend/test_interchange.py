@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from equipoise.recommend.divergence import divergence_bits
 from equipoise.recommend.interchange import interchange_user_block
-from equipoise.recommend.rerank import Bound, divergence_bits, rerank_user_block
-from tests.unit.recommend.reference import Item, fits, greedy, interchange
+from equipoise.recommend.rerank import Bound, rerank_user_block
+from tests.unit.recommend.reference import greedy, interchange
+from tests.unit.recommend.rivals import Item, fits
 from tests.unit.recommend.test_rerank import block
 
 Floats = NDArray[np.float64]

@@ -34,6 +34,13 @@ def made(frame: pd.DataFrame, how: Policy) -> pd.DataFrame:
         {"explore_draw": "thompson", "explore_budget": "personal", "k": 8, "explore_pool": 7},
         {"most_per_brand": 1},
         {"most_per_brand": 2, "rerank": "greedy", "k": 8, "calibration": 0.2},
+        {"divergence": "js"},
+        {"divergence": "js", "rerank": "greedy", "calibration": 0.9, "weight": "personal"},
+        {"weight": "personal", "explore_budget": "personal", "most_per_brand": 1},
+        {"rerank": "xquad", "weight": "personal"},
+        {"rerank": "mmr", "most_per_brand": 1},
+        {"rerank": "quota", "explore_budget": "personal", "k": 9},
+        {"rerank": "quota", "most_per_brand": 1, "calibration": 1.0},
     ],
 )
 def test_the_block_gives_the_lists_of_the_plain_reference(seed: int, several: bool, changes: dict[str, object]) -> None:

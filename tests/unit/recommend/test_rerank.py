@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from equipoise.recommend.rerank import divergence_bits, rerank_user_block
-from tests.unit.recommend.reference import Item, greedy
+from equipoise.recommend.divergence import divergence_bits
+from equipoise.recommend.rerank import rerank_user_block
+from tests.unit.recommend.reference import greedy
+from tests.unit.recommend.rivals import Item
 
 
 def block(

@@ -14,6 +14,7 @@ from equipoise.tables import CATALOGUE
 SIZES = ("name", "users", "p_o", "p_interest", "p_buy", "mean_spend", "total_spend")
 WINDOW_MOVES = ("window_end", "users", "told", "migrated", "change_point", "drift_js_bits", "noise_mean_bits", "noise_p95_bits")
 FLOWS = ("from_category", "to_category", "probability", "population_share", "users")
+RULES = ("level", "antecedent", "consequent", "support", "confidence", "lift", "leverage", "baskets", "rules")
 LIST_COUNTS = ("rows", "items", "categories", "explored", "users", "categories_per_list", "largest_share")
 
 
@@ -59,8 +60,10 @@ def nothing(**known: Any) -> Facts:
         propensity=frame(("bin", "rows")),
         responses=of_table("gold.exploration_response"),
         budgets=frame(("slots", "users")),
+        policies=of_table("gold.policy_estimates"),
         balance=of_table("gold.balance"),
         rules=frame(("rule", "rule_key", "users", "places", "dcg")),
+        associations=frame(RULES),
         evaluation=of_table("gold.evaluation"),
         chosen=[],
         **people,

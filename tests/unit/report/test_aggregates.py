@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from equipoise.report import aggregates, people
 
@@ -137,3 +138,23 @@ def test_titles_join_once_and_unknown_items_keep_their_id(spark: SparkSession) -
     items = spark.createDataFrame([("i1", "Milk"), ("i2", "Bread")], "item_id STRING, title STRING")
     found = rows(people.their_lists(table, items, ["u1"]).select("rank", "title"))
     assert found == [(1, "Milk"), (2, "Bread"), (3, "i3")]
+
+
+def test_of_each_set_of_names_one_rule_is_told(spark: SparkSession) -> None:
+    rows = [
+        ("category", ["a"], "b", 0.10, 0.4, 2.0, 0.05),
+        ("category", ["b"], "a", 0.10, 0.6, 2.0, 0.05),
+        ("category", ["a", "b"], "c", 0.04, 0.4, 4.0, 0.03),
+        ("category", ["a", "c"], "b", 0.04, 0.9, 3.0, 0.02),
+        ("category", ["d"], "e", 0.02, 0.2, 9.0, 0.01),
+        ("product_type", ["x"], "y", 0.10, 0.4, 2.0, 0.05),
+    ]
+    measures = ", ".join(f"{m} DOUBLE" for m in ("support", "confidence", "lift", "leverage"))
+    ddl = f"level STRING, antecedent ARRAY<STRING>, consequent STRING, {measures}"
+    rules = spark.createDataFrame(rows, ddl).withColumn("baskets", F.lit(1000))
+    told = [(r["level"], r["antecedent"], r["consequent"], r["rules"]) for r in aggregates.strongest_rules(rules, 2).collect()]
+    assert told == [
+        ("category", ["b"], "a", 5),
+        ("category", ["a", "b"], "c", 5),
+        ("product_type", ["x"], "y", 1),
+    ]

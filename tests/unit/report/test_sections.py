@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+import pandas as pd
 import pytest
 
 from equipoise.report import build
 from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, Section
-from equipoise.report.sections import balance, card, interests, lists, migration, quality, runs, segments, stories, summary
-from tests.unit.report.facts import FLOWS, LIST_COUNTS, SIZES, WINDOW_MOVES, evaluation, frame, nothing, score
+from equipoise.report.sections import (
+    associations,
+    balance,
+    card,
+    exploration,
+    interests,
+    lists,
+    migration,
+    quality,
+    runs,
+    segments,
+    stories,
+    summary,
+)
+from tests.unit.report.facts import FLOWS, LIST_COUNTS, RULES, SIZES, WINDOW_MOVES, evaluation, frame, nothing, score
 
 DAY = date(2017, 11, 6)
 CATEGORIES = ("category", "history", "predicted", "target", "users_led")
@@ -288,3 +302,48 @@ def test_a_story_tells_what_was_liked_moved_and_shown() -> None:
         "Shown": "2 items from 2 categories, 1 of them to find something out (Beer).",
     }
     assert [(p.title, p.slot) for p in story.shown] == [("Whole milk", "exploit"), ("Ale", "explore")]
+
+
+def test_the_strongest_rules_are_told_per_level() -> None:
+    rules = frame(
+        RULES,
+        ("category", ["CHIPS"], "DIP", 0.05, 0.5, 2.5, 0.03, 1000, 7),
+        ("category", ["BEER", "CHIPS"], "PIZZA", 0.02, 0.4, 8.0, 0.0175, 1000, 7),
+    )
+    section = associations.section(nothing(associations=rules))
+    assert findings(section) == [
+        "Chips → Dip: 50 % of the baskets with the one hold the other, 2.5 times the usual share; of the strongest 2, "
+        "Beer + Chips → Pizza is furthest from chance in proportion, 8.0 times"
+    ]
+    assert notes(section) == "No rule about product types."
+    figure = next(b for b in section.blocks if isinstance(b, Figure))
+    assert figure.numbers is not None and "out of 7 rules from 1,000 baskets" in figure.note
+    assert [list(r) for r in figure.numbers.rows] == [
+        ["Chips → Dip", "5.00 %", "50 %", "2.5", "3.00 %"],
+        ["Beer + Chips → Pizza", "2.00 %", "40 %", "8.0", "1.75 %"],
+    ]
+
+
+def test_ways_to_explore_stand_beside_what_was_shown() -> None:
+    told = {"as_of": DAY, "run_id": "r", "model_id": "m", "synthetic": False, "lists": 2, "places": 4}
+    rows = [
+        told
+        | {"draw": d, "estimator": e, "published": d == "ucb", "value": v, "ci_low": v - 0.01, "ci_high": v + 0.01}
+        | {"effective_places": None if e == "logged" else 3.0, "unsupported": None if e == "logged" else 0.25}
+        for d, own in {"thompson": 0.04, "share": 0.02, "ucb": 0.05}.items()
+        for e, v in {"logged": 0.03, "ips": own, "snips": own, "dr": own + 0.001}.items()
+    ]
+    whole = {"segment": "all", "category": "(all)", "trials": 0}
+    responses = nothing().responses.reindex([0]).assign(**whole)
+    shown = nothing(policies=pd.DataFrame(rows), responses=responses)
+    figures = [b for b in exploration.blocks(shown) if isinstance(b, Figure)]
+    assert [f.finding for f in figures] == [
+        "Explored places brought 0.0300 responses per list [0.0200, 0.0400]; would have brought: in proportion to predicted "
+        "share 0.0210 [0.0110, 0.0310], Thompson sampling by feedback 0.0410 [0.0310, 0.0510] and upper bounds by feedback "
+        "0.0510 [0.0410, 0.0610]"
+    ]
+    assert figures[0].numbers is not None
+    assert len(figures[0].numbers.rows) == 12
+    assert [r[1] for r in figures[0].numbers.rows] == [""] * 8 + ["yes"] * 4
+    assert figures[0].numbers.rows[-1][-1] == "25.0 %"
+    assert not [b for b in exploration.blocks(nothing(responses=responses)) if isinstance(b, Figure)]

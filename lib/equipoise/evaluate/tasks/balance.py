@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from equipoise.evaluate.arrays import Floats, Ints, summed
+from equipoise.evaluate.arrays import Floats, Ints
 from equipoise.evaluate.behaviour import Catalogue
 from equipoise.evaluate.bootstrap import Measure, per_user
 from equipoise.evaluate.metrics import distribution
 from equipoise.evaluate.metrics.ranking import EMPTY
 from equipoise.evaluate.table import Comparison, Method
-from equipoise.evaluate.tasks.items import Lists, list_method_measures
+from equipoise.evaluate.tasks.items import Lists, category_shares, list_method_measures
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.recommend.block import parse
+from equipoise.recommend.divergence import divergence_bits
 from equipoise.recommend.explore import Drawing
 from equipoise.recommend.lists import Policy, lists
-from equipoise.recommend.rerank import divergence_bits
 
 SWEEP_USERS = 1_000
 """Users whose lists are made again for every setting: a seeded sample, since a sweep costs as much as all its lists."""
@@ -103,12 +103,3 @@ def _distances(shares: Floats, target: Floats, following: Floats, alpha: float) 
         "js_bits_next": np.where(known, distribution.js_bits(following, shares), np.nan),
     }
     return [per_user(metric, value) for metric, value in values.items()]
-
-
-def category_shares(shown: Ints, catalogue: Catalogue) -> Floats:
-    """(n, categories) mean category weights of the items of each list (n, k)."""
-    users, width = len(shown), len(catalogue.categories)
-    row, category, weight = catalogue.expand(shown.ravel())
-    total = summed(row // shown.shape[1] * width + category, weight, users * width).reshape(users, width)
-    out: Floats = total / np.maximum((shown != EMPTY).sum(1), 1)[:, None]
-    return out

@@ -9,10 +9,11 @@ from functools import partial
 
 import numpy as np
 
-from equipoise.evaluate.arrays import Bools, Floats, Ints
+from equipoise.evaluate.arrays import Bools, Floats, Ints, counted, summed
 from equipoise.evaluate.baselines import items as own
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips
 from equipoise.evaluate.bootstrap import Measure, per_user
+from equipoise.evaluate.metrics import lists as beyond
 from equipoise.evaluate.metrics import ranking
 from equipoise.evaluate.table import Comparison, Method
 from equipoise.evaluate.tasks.next_basket import NextBasket, list_measures, next_basket
@@ -107,18 +108,54 @@ def list_method_measures(pair: tuple[NextBasket, NextBasket], lists: Lists, cata
         hits = ranking.matches(lists.category, as_categories.truth, as_categories.width)[tested]
         found.append(per_user(f"{CATEGORY}explore_slot_precision", ranking.precision_within(hits, slots), lists.k))
     sizes = {
-        "catalogue_coverage": (lists.item, len(catalogue.items)),
-        "category_coverage": (lists.category, len(catalogue.categories)),
+        "catalogue_coverage": (_covered, lists.item, len(catalogue.items)),
+        "category_coverage": (_covered, lists.category, len(catalogue.categories)),
+        "exposure_gini": (_unequal, lists.item, len(catalogue.items)),
     }
+    found += _variety(as_items, lists.item, catalogue)
     return found + [
-        Measure(name, lists.k, partial(_covered, size=size), (shown[tested],), interval=False)
-        for name, (shown, size) in sizes.items()
+        Measure(name, lists.k, partial(statistic, size=size), (shown[tested],), interval=False)
+        for name, (statistic, shown, size) in sizes.items()
     ]
+
+
+def _variety(basket: NextBasket, lists: Ints, catalogue: Catalogue) -> list[Measure]:
+    """What the lists are like beyond hits, over the tested users."""
+    shown, k = lists[basket.tested], lists.shape[1]
+    shares = category_shares(shown, catalogue)
+    owners = counted(basket.history % basket.width, basket.width)
+    obvious = own.popular_lists(basket.popularity, 1, k)[0]
+    hits = ranking.matches(lists, basket.truth, basket.width)[basket.tested]
+    values = {
+        "category_entropy_bits": beyond.entropy_bits(shares),
+        "largest_category_share": beyond.largest_share(shares),
+        "categories_shown": beyond.shown_categories(shares),
+        "ild": beyond.diversity(category_shares(shown, catalogue, unit=True), (shown != ranking.EMPTY).sum(1)),
+        "novelty_bits": beyond.novelty_bits(shown, owners, basket.users),
+        "serendipity": beyond.serendipity(hits, shown, obvious),
+    }
+    return [per_user(name, value, k) for name, value in values.items()]
 
 
 def _covered(weights: Floats, shown: Ints, size: int) -> Floats:
     """Share of the codes that any list shows; not a mean over users, so it has no interval."""
     return np.full(len(weights), ranking.coverage(shown, size))
+
+
+def _unequal(weights: Floats, shown: Ints, size: int) -> Floats:
+    """How unequally the codes are shown."""
+    return np.full(len(weights), beyond.exposure_gini(shown, size))
+
+
+def category_shares(shown: Ints, catalogue: Catalogue, *, unit: bool = False) -> Floats:
+    """(n, categories) mean category weights of the items of each list (n, k); unit: Σ of weights scaled to length 1 per item."""
+    users, width = len(shown), len(catalogue.categories)
+    row, category, weight = catalogue.expand(shown.ravel())
+    if unit:
+        weight = weight / np.sqrt(summed(row, weight * weight, shown.size))[row]
+    total = summed(row // shown.shape[1] * width + category, weight, users * width).reshape(users, width)
+    out: Floats = total if unit else total / np.maximum((shown != ranking.EMPTY).sum(1), 1)[:, None]
+    return out
 
 
 def distinct(lists: Ints) -> Ints:

@@ -11,6 +11,7 @@ import numpy as np
 
 from equipoise.evaluate.arrays import DAY_SPAN, Bools, Floats, Ints, counted
 from equipoise.evaluate.bootstrap import Measure, per_user
+from equipoise.evaluate.metrics import lists as beyond
 from equipoise.evaluate.metrics import ranking
 
 MIN_BASKETS = 2
@@ -22,7 +23,7 @@ class NextBasket:
     """Histories and truths of `users` users over `width` codes; keys are user · width + code.
 
     tested: users with a basket in the label window and MIN_BASKETS before. size, repeats: codes in the truth of each tested
-    user, and how many of them are in their history.
+    user, and how many of them are in their history. later: keys of all baskets in the label window; again: those in two or more.
     """
 
     users: int
@@ -36,6 +37,8 @@ class NextBasket:
     size: Ints
     repeats: Ints
     first_day: Ints
+    later: Ints
+    again: Ints
 
     @property
     def popularity(self) -> Floats:
@@ -56,7 +59,9 @@ def next_basket(user: Ints, code: Ints, day: Ints, origin: int, end: int, users:
     truth, history = keys[later & (day == first[user])], np.unique(keys[past])
     size = counted(truth // width, users)[tested]
     repeats = counted(truth[np.isin(truth, history)] // width, users)[tested]
-    return NextBasket(users, width, user[past], code[past], day[past], truth, history, tested, size, repeats, first)
+    taken, times = np.unique(keys[later], return_counts=True)
+    own = (user[past], code[past], day[past])
+    return NextBasket(users, width, *own, truth, history, tested, size, repeats, first, taken, taken[times > 1])
 
 
 def list_measures(basket: NextBasket, lists: Ints, *, prefix: str = "", slots: Bools | None = None) -> list[Measure]:
@@ -68,6 +73,7 @@ def list_measures(basket: NextBasket, lists: Ints, *, prefix: str = "", slots: B
     shown = lists[basket.tested]
     hits = ranking.matches(lists, basket.truth, basket.width)[basket.tested]
     known = ranking.matches(lists, basket.history, basket.width)[basket.tested]
+    taken, again = (ranking.matches(lists, keys, basket.width)[basket.tested] for keys in (basket.later, basket.again))
     new = ~known & (shown != ranking.EMPTY)
     values = {
         "ndcg": ranking.ndcg(hits, basket.size),
@@ -75,10 +81,15 @@ def list_measures(basket: NextBasket, lists: Ints, *, prefix: str = "", slots: B
         "recall": ranking.recall(hits, basket.size),
         "precision": ranking.precision(hits),
         "hit": ranking.hit(hits),
+        "f1": beyond.f1(hits, basket.size),
+        "mrr": beyond.reciprocal_rank(hits),
+        "conversion": ranking.hit(taken),
+        "comes_back": ranking.precision_within(again, taken),
         "recall_repeat": ranking.recall_within(hits, known, basket.repeats),
         "recall_explore": ranking.recall_within(hits, new, basket.size - basket.repeats),
         "explore_precision": ranking.precision_within(hits, new),
         "explore_share": new.mean(1),
+        "repeat_share": known.mean(1),
     }
     if slots is not None and slots.any():
         values["explore_slot_precision"] = ranking.precision_within(hits, slots[basket.tested])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from equipoise.report.scores import Key
 from equipoise.report.words import count, number, percent
 
 ANCHOR, TITLE, TASK = "balance", "Balance against accuracy", "balance"
+OPERATING = "operating_points"
 ACCURACY = ("ndcg", "recall", "hit")
 DISTANCE = ("kl_bits", "js_bits", "total_variation")
 DISCOVERY = ("category_recall_explore", "recall_explore")
@@ -56,7 +58,7 @@ def section(facts: Facts) -> Section:
         blocks += _frontier(rows, accuracy, distance)
     if accuracy and discovery:
         blocks += _slots(rows, accuracy, discovery)
-    blocks.append(_table(rows, found))
+    blocks += [*_operating(facts.evaluation), _table(rows, found)]
     lead = (
         "λ is the weight of calibration against relevance in the re-ranking (Steck 2018): at 0 a list holds the most relevant "
         "items, at 1 only the match with the user's target shares counts. Each point is one setting, judged on what the users "
@@ -91,6 +93,26 @@ def _expected(balance: pd.DataFrame) -> list[Block]:
         "below says what it did cost."
     )
     return [Figure(title, svg, note)]
+
+
+def _operating(evaluation: pd.DataFrame) -> list[Block]:
+    """What was foretold to stay inside a loss, and what it did lose and bring."""
+    rows = evaluation[(evaluation["task"] == OPERATING) & (evaluation["user_group"] == "all")]
+    if rows.empty:
+        return []
+    by = {(str(r["method"]), str(r["metric"])): r for _, r in rows.iterrows()}
+    body = [
+        (m, *(_with_ends(by[m, metric]) if (m, metric) in by else "–" for metric in ("ndcg_loss", "kl_cut", "hypervolume")))
+        for m in sorted(dict.fromkeys(rows["method"]))
+    ]
+    heads = ("point", "NDCG lost", "divergence taken away", "area of the frontier")
+    return [NumberTable("Points chosen by what they were foretold to cost, and what they did cost (95 %)", heads, body)]
+
+
+def _with_ends(row: pd.Series[Any]) -> str:
+    ends = [scores.end(row[c]) for c in ("ci_low", "ci_high")]
+    told = " – ".join(percent(e, 2) if e is not None else "?" for e in ends)
+    return f"{percent(float(row['value']), 2)} ({told})"
 
 
 def _first(found: list[Key], names: tuple[str, ...]) -> Key | None:

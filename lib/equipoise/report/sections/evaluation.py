@@ -18,8 +18,8 @@ from equipoise.report.words import count, number, plural
 ANCHOR, TITLE = "evaluation", "How good is it?"
 PANELS = 3
 USUAL_CUTOFF = 10
-OTHERS = ("balance",)
-"""Tasks with a section of their own."""
+OTHERS = ("balance", "operating_points")
+"""Tasks of the section on balance."""
 
 READING = (
     "Dot: value on held-back windows. Line: 95 % interval over users drawn again. Blue: the trained model has a part in it. "

@@ -42,8 +42,8 @@ def blocks(facts: Facts) -> list[Block]:
             "No exposure of a published list is settled yet, so there is no feedback: what is explored goes by what the model "
             "expects. Exposures come in as events of type expose with an item."
         )
-        return [heading, silent, *_draws(facts), *_budgets(facts)]
-    return [heading, _ratios(told, whole), *_draws(facts), *_budgets(facts)]
+        return [heading, silent, *_policies(facts), *_draws(facts), *_budgets(facts)]
+    return [heading, _ratios(told, whole), *_policies(facts), *_draws(facts), *_budgets(facts)]
 
 
 def _ratios(told: pd.DataFrame, whole: pd.DataFrame) -> Figure:
@@ -75,6 +75,51 @@ def _ratios(told: pd.DataFrame, whole: pd.DataFrame) -> Figure:
     heads = ("category", "trials", "expected responses", "responses", "ratio", "90 %")
     note = f"The {len(top)} categories that were shown most; per segment in gold.exploration_response."
     return Figure(finding, svg, note, NumberTable("All explored categories as numbers", heads, rows))
+
+
+def _policies(facts: Facts) -> list[Block]:
+    """What each way to draw would have brought on the lists that were shown, beside what was brought."""
+    rows = facts.policies
+    if rows.empty:
+        return []
+    each = {
+        d: {str(r["estimator"]): r for _, r in rows[rows["draw"] == d].iterrows()} for d in DRAWS if (rows["draw"] == d).any()
+    }
+    ran = next(iter(each.values()))["logged"]
+    told = [f"{DRAWS[d]} {f['dr']['value']:.4f} {_range(f['dr'])}" for d, f in each.items()]
+    finding = f"Explored places brought {ran['value']:.4f} responses per list {_range(ran)}; would have brought: {listed(told)}"
+    svg = bars(
+        ["as it was shown", *[DRAWS[d] for d in each]],
+        [Series("responses per list", [float(ran["value"]), *[float(f["dr"]["value"]) for f in each.values()]], BLUE)],
+        "responses of explored places per list, doubly robust",
+        "Responses per list, by the way to explore",
+        text=lambda v: f"{v:.4f}",
+    )
+    heads = ("draw", "published", "estimate", "responses per list", "95 %", "effective places", "not in the log")
+    table = [
+        (
+            DRAWS[d],
+            "yes" if r["published"] else "",
+            name,
+            f"{r['value']:.4f}",
+            _range(r),
+            "" if pd.isna(r["effective_places"]) else number(float(r["effective_places"])),
+            "" if pd.isna(r["unsupported"]) else percent(float(r["unsupported"]), 1),
+        )
+        for d, f in each.items()
+        for name, r in f.items()
+    ]
+    note = (
+        f"{plural(float(ran['lists']), 'list')} with {plural(float(ran['places']), 'explored place')} that are settled. The "
+        "ratios of feedback know these answers, so draws by feedback look somewhat better here than they will on new lists. What "
+        "is not in the log is in none of the numbers."
+    )
+    return [Figure(finding, svg, note, NumberTable("Ways to explore as numbers", heads, table))]
+
+
+def _range(row: pd.Series[Any]) -> str:
+    ends = [scores.end(row[c]) for c in ("ci_low", "ci_high")]
+    return f"[{', '.join(f'{e:.4f}' if e is not None else '?' for e in ends)}]"
 
 
 def _draws(facts: Facts) -> list[Block]:
