@@ -148,6 +148,7 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
         values = {"as_of": AS_OF, "source": SOURCE}
         frame = spark.createDataFrame(filled, schema)
         world.store.replace(frame, name, {c: values[c] for c in table.slice_by}, fingerprint=name, job="test")
+    world.store.create("ops.feedback")  # nothing was shown
 
 
 def _event(number: int, user: str, item: str, day: date, amount: float) -> dict[str, Any]:

@@ -225,6 +225,22 @@ def test_balance_sweeps_lambda_and_slots_on_lists_of_their_own(rows: pd.DataFram
     assert strict < free  # a list that is calibrated harder stands nearer to its target
 
 
+def test_candidates_and_operating_points_are_told(rows: pd.DataFrame) -> None:
+    """Every item is a candidate of every user here, so nothing is missed."""
+    assert value(rows, "candidates", "all", "recall") == 1.0
+    assert value(rows, "candidates", "history", "candidates") == value(rows, "candidates", "all", "candidates")
+    points = set(rows.loc["operating_points"].index.get_level_values("method"))
+    assert {m for m in points if m.startswith("frontier")} == {"frontier slots=0", f"frontier slots={SLOTS}"}
+    assert 0.0 <= value(rows, "operating_points", "frontier slots=0", "hypervolume") <= 1.0
+    strongest = max(float(m.removeprefix("λ=").split(" ")[0]) for m in points if "foretold" in m and "slots=0" in m)
+    assert strongest > 0  # gold.balance foretold no loss at all
+    named = f"λ={strongest:g} foretold ≤ 1% slots=0"
+    plain, calibrated = (value(rows, "balance", f"calibrated λ={w:g} slots=0", "ndcg") for w in (0.0, strongest))
+    assert value(rows, "operating_points", named, "ndcg_loss") == pytest.approx(1 - calibrated / plain)
+    known = {"f1", "mrr", "conversion", "comes_back", "ild", "novelty_bits", "serendipity", "exposure_gini", "repeat_share"}
+    assert known <= set(rows.loc["items"].index.get_level_values("metric"))
+
+
 def test_differences_intervals_origins_and_seeds(rows: pd.DataFrame) -> None:
     plain = rows.reset_index()
     gap = value(rows, "items", "p_top_freq", "recall_minus_personal_decay")
