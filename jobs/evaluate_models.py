@@ -67,7 +67,8 @@ def run(ctx: Context) -> None:
     told = protocol(s, ctx.as_of, meta.metrics, prices(ctx.at_as_of("gold.balance")))
     with every_model(ctx.registry, meta, s.evaluate.seeds, tables, at["feature.sequences"], setup) as scored:
         ready = prepare(ctx.spark, tables, told, scored, meta.categories, ctx.say)
-    found = arms.compared(ctx.read("ops.feedback"), s.evaluate.arms, s.evaluate.control, ctx.as_of, ctx.say)
+    tried = arms.Experiment(s.evaluate.arms, s.evaluate.control, s.evaluate.split, s.evaluate.arms_since)
+    found = arms.compared(ctx.read("ops.feedback"), tried, ctx.as_of, ctx.say)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say) + found, s.source.name), {"as_of": ctx.as_of})
 
 

@@ -51,37 +51,51 @@ def told(path: str) -> dict[str, str]:
     return {"arms": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
-def compared(feedback: DataFrame, path: str, control: str, as_of: date, say: Callable[[str], None]) -> list[Row]:
-    """Rows of task arms from the settled exposures in ops.feedback as of a date; none without an experiment."""
-    if not path:
-        return []
-    table = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path, dtype=str)
-    assigned = read_assignment(feedback.sparkSession.createDataFrame(table.astype(object)), path)
-    known = feedback.filter(F.col("settled_by") <= F.lit(as_of))
-    users = per_user(known, assigned).toPandas()
-    double = int((users["arms"] > 1).sum())
-    say(f"experiment: {len(users):,} users in {users['arm'].nunique()} arms; {double:,} are in several arms and left out")
-    return rows(users, shown(known, assigned).toPandas(), control, as_of.isoformat())
+@dataclass(frozen=True)
+class Experiment:
+    """What is compared; the fields are the settings evaluate.arms, control, split and arms_since.
+
+    split: planned parts of the users per arm, even where empty. since: first day of exposures that count (UTC), None: all.
+    """
+
+    path: str
+    control: str
+    split: Mapping[str, float]
+    since: date | None
 
 
-def read_assignment(frame: DataFrame, path: str) -> DataFrame:
-    """user_id, arm of a file, users in several arms left out; they are told by `doubled`.
+def compared(feedback: DataFrame, one: Experiment, as_of: date, say: Callable[[str], None]) -> list[Row]:
+    """Rows of task arms from the settled exposures in ops.feedback as of a date; none without an experiment.
 
     Raises:
-        SettingsError: when a column is missing.
+        SettingsError: when the file does not name users and arms, or the arms are not those of the settings.
     """
-    missing = sorted(set(ASSIGNMENT) - set(frame.columns))
-    if missing:
-        raise SettingsError(f"evaluate.arms: {path} has no column {', '.join(missing)}; expected user_id (pseudonym) and arm")
-    named = frame.select(*[F.col(c).cast("string").alias(c) for c in ASSIGNMENT]).dropna().distinct()
-    return named.groupBy("user_id").agg(F.min("arm").alias("arm"), F.count(F.lit(1)).alias("arms"))
+    if not one.path:
+        return []
+    table = pd.read_parquet(one.path) if one.path.endswith(".parquet") else pd.read_csv(one.path, dtype=str)
+    missing = sorted(set(ASSIGNMENT) - set(table.columns))
+    if missing or table.empty:
+        lacks = f"has no column {', '.join(missing)}" if missing else "names nobody"
+        raise SettingsError(f"evaluate.arms: {one.path} {lacks}; expected rows of user_id (pseudonym) and arm")
+    named = table[list(ASSIGNMENT)].dropna().astype(str).drop_duplicates()
+    assigned = feedback.sparkSession.createDataFrame(named, "user_id string, arm string")
+    assigned = assigned.groupBy("user_id").agg(F.min("arm").alias("arm"), F.count(F.lit(1)).alias("arms"))
+    known = feedback.filter(F.col("settled_by") <= F.lit(as_of))
+    known = known.filter(F.to_date("shown_ts") >= F.lit(one.since)) if one.since else known
+    users = per_user(known, assigned).toPandas()
+    double, nobody = int((users["arms"] > 1).sum()), len(table["user_id"].dropna().unique()) - len(users)
+    say(
+        f"experiment: {len(users):,} users in {users['arm'].nunique()} arms; {double:,} are in several arms and left out, "
+        f"{nobody:,} have none"
+    )
+    return rows(users, shown(known, assigned).toPandas(), one.control, as_of.isoformat(), one.split)
 
 
 def per_user(feedback: DataFrame, assigned: DataFrame) -> DataFrame:
     """One row per assigned user: arm, arms, and SUMS over the user's settled exposures (0 without any).
 
     Args:
-        feedback: ops.feedback. assigned: see `read_assignment`.
+        feedback: ops.feedback. assigned: user_id, arm, arms (how many the user is in).
     """
     explore = (F.col("slot") == "explore").cast("bigint")
     answer = F.col("responded").cast("bigint")
@@ -101,13 +115,16 @@ def shown(feedback: DataFrame, assigned: DataFrame) -> DataFrame:
 
 
 def ratio(above: Floats, below: Floats) -> Estimate:
-    """Σ above ÷ Σ below over users, with its error by the delta method; NaN without a denominator."""
+    """Σ above ÷ Σ below over users, with its error by the delta method; NaN without a denominator.
+
+    Where all users answered alike (nobody at all, say) nothing is known of the spread: the error is NaN, not 0.
+    """
     n, total = len(below), float(below.sum())
     if not total:
         return Estimate(float("nan"), float("nan"), n)
     value = float(above.sum()) / total
     spread = float((above - value * below).std(ddof=1)) if n > 1 else float("nan")
-    return Estimate(value, spread * np.sqrt(n) / total, n)
+    return Estimate(value, spread * np.sqrt(n) / total if spread > 0 else float("nan"), n)
 
 
 def estimates(users: pd.DataFrame) -> dict[str, Estimate]:
@@ -134,14 +151,17 @@ def mismatch(users: Mapping[str, int], planned: Mapping[str, float] | None = Non
     return float(chisquare(counts, parts / parts.sum() * counts.sum()).pvalue)
 
 
-def rows(users: pd.DataFrame, seen: pd.DataFrame, control: str, origin: str) -> list[Row]:
+def rows(
+    users: pd.DataFrame, seen: pd.DataFrame, control: str, origin: str, split: Mapping[str, float] | None = None
+) -> list[Row]:
     """Rows of task arms: per arm every metric, its difference from the control, and how its exposures spread over categories.
 
     Args:
         users: rows of `per_user`; those in several arms do not count. seen: rows of `shown`.
+        split: planned part of the users of each arm; None or empty: even.
 
     Raises:
-        SettingsError: when nobody is in the control, or there is one arm only.
+        SettingsError: when nobody is in the control, there is one arm only, or the split is of other arms.
     """
     sole = users[users["arms"] == 1]
     of = {str(arm): part for arm, part in sole.groupby("arm")}
@@ -152,6 +172,8 @@ def rows(users: pd.DataFrame, seen: pd.DataFrame, control: str, origin: str) -> 
             f"evaluate.control = {control!r}: expected one of at least two arms with users, found "
             f"{', '.join(sorted(of)) or 'none'}{hint}"
         )
+    if split and set(split) != set(of):
+        raise SettingsError(f"evaluate.split names {', '.join(sorted(split))}, the users are in {', '.join(sorted(of))}")
     figures = {arm: estimates(part) for arm, part in of.items()}
     out = [_row(arm, metric, one, one.value, one.error, origin) for arm, told in figures.items() for metric, one in told.items()]
     for arm, told in figures.items():
@@ -160,7 +182,7 @@ def rows(users: pd.DataFrame, seen: pd.DataFrame, control: str, origin: str) -> 
             error = float(np.hypot(one.error, base.error))
             out.append(_row(arm, f"{metric}_minus_{control}", one, one.value - base.value, error, origin))
     out += _spread(seen, of, origin)
-    p = mismatch({arm: len(part) for arm, part in of.items()})
+    p = mismatch({arm: len(part) for arm, part in of.items()}, split or None)
     out.append(Row("arms", "all arms", "split_p", 0, "test", origin, EVERYBODY, p, None, None, len(sole), None))
     return [r for r in out if not np.isnan(r.value)]
 

@@ -260,6 +260,10 @@ class Evaluate(Section):
         "", description="CSV or Parquet with user_id (pseudonym) and arm: an experiment on what was shown; empty: none."
     )
     control: str = Field("control", description="The arm of evaluate.arms that the others are compared with.")
+    split: dict[str, Positive] = Field({}, description="Planned part of the users per arm; empty: even.")
+    arms_since: date | None = Field(
+        None, description="First day (UTC) whose exposures belong to the experiment; none: all that are known."
+    )
 
 
 class Report(Section):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from equipoise.errors import SettingsError
 from equipoise.evaluate import arms
@@ -90,7 +92,8 @@ def test_the_sums_of_users_by_hand(spark: SparkSession) -> None:
         columns,
     )  # fmt: skip
     assigned = [("u1", "a"), ("u2", "b"), ("u3", "b"), ("u4", "a"), ("u4", "b"), ("u2", "b")]
-    arm_of = arms.read_assignment(spark.createDataFrame(assigned, "user_id string, arm string"), "arms.csv")
+    arm_of = spark.createDataFrame(assigned, "user_id string, arm string").distinct()
+    arm_of = arm_of.groupBy("user_id").agg(F.min("arm").alias("arm"), F.count("arm").alias("arms"))
     users = arms.per_user(feedback, arm_of).toPandas().set_index("user_id")
     assert users.loc["u1", list(arms.SUMS)].tolist() == [3, 2, 1, 1]
     assert users.loc["u2", list(arms.SUMS)].tolist() == [1, 0, 1, 0]
@@ -121,8 +124,13 @@ def test_bad_input_is_told(spark: SparkSession) -> None:
         arms.rows(users, seen, "contrl", "2017-11-06")
     with pytest.raises(SettingsError, match="at least two arms with users, found control"):
         arms.rows(users[users["arm"] == "control"], seen, "control", "2017-11-06")
-    with pytest.raises(SettingsError, match="has no column arm; expected user_id"):
-        arms.read_assignment(spark.createDataFrame([("u", "a")], "user_id string, group string"), "f.csv")
+    with pytest.raises(SettingsError, match=r"evaluate\.split names control, old, the users are in control, new"):
+        arms.rows(users, seen, "control", "2017-11-06", {"control": 1.0, "old": 1.0})
+    quiet = users.assign(responses=0, explore_responses=0)
+    whole = {(r.method, r.metric): r for r in arms.rows(quiet, seen, "control", "2017-11-06")}
+    assert whole["new", "ctr"].value == 0.0
+    assert whole["new", "ctr"].ci_high is None  # that nobody answered does not say that nobody ever will
+    assert whole["new", "ctr_minus_control"].ci_high is None
     silent = users.assign(responses=0, explore_responses=0, exposures=0, explored=0)
     told = {(r.method, r.metric): r.value for r in arms.rows(silent, seen, "control", "2017-11-06")}
     assert told["new", "conversion"] == 0.0
@@ -131,22 +139,41 @@ def test_bad_input_is_told(spark: SparkSession) -> None:
 
 def test_an_experiment_is_read_from_its_file(spark: SparkSession, tmp_path: Path) -> None:
     file = tmp_path / "arms.csv"
-    file.write_text("user_id,arm\nu1,control\nu2,new\nu3,new\nu3,control\n")
-    columns = "user_id string, slot string, responded boolean, category string, settled_by date"
+    file.write_text("user_id,arm\nu1,control\nu2,new\nu3,new\nu3,control\nu4,\n")
+    columns = "user_id string, slot string, responded boolean, category string, settled_by date, shown_ts timestamp"
+    then, later = date(2017, 11, 6), date(2017, 12, 4)
     feedback = spark.createDataFrame(
-        [("u1", "explore", True, "x", date(2017, 11, 6)), ("u2", "exploit", True, "x", date(2017, 11, 6)),
-         ("u2", "exploit", False, "x", date(2017, 12, 4))],
+        [("u1", "explore", True, "x", then, datetime(2017, 10, 2)), ("u2", "exploit", True, "x", then, datetime(2017, 10, 2)),
+         ("u2", "exploit", False, "x", then, datetime(2017, 9, 1)), ("u2", "exploit", False, "x", later, datetime(2017, 10, 9))],
         columns,
     )  # fmt: skip
     lines: list[str] = []
-    found = arms.compared(feedback, str(file), "control", date(2017, 11, 6), lines.append)
-    told = {(r.method, r.metric): r.value for r in found}
-    assert told["new", "ctr"] == 1.0  # what settled later is not known yet
-    assert lines == ["experiment: 3 users in 2 arms; 1 are in several arms and left out"]
+    one = arms.Experiment(str(file), "control", {"control": 1.0, "new": 1.0}, date(2017, 10, 1))
+    told = {(r.method, r.metric): r.value for r in arms.compared(feedback, one, then, lines.append)}
+    assert told["new", "ctr"] == 1.0  # neither what came before the experiment nor what is not settled yet
+    assert lines == ["experiment: 3 users in 2 arms; 1 are in several arms and left out, 1 have none"]
+    whole = {(r.method, r.metric): r.value for r in arms.compared(feedback, replace(one, since=None), then, lines.append)}
+    assert whole["new", "ctr"] == 0.5
     before = arms.told(str(file))
-    file.write_text("user_id,arm\nu1,control\nu2,new\n")
+    file.write_text("user_id,arm\n")
     assert arms.told(str(file)) != before
+    with pytest.raises(SettingsError, match="names nobody; expected rows of user_id"):
+        arms.compared(feedback, one, then, lines.append)
+    file.write_text("user_id,group\nu1,a\n")
+    with pytest.raises(SettingsError, match="has no column arm; expected rows of user_id"):
+        arms.compared(feedback, one, then, lines.append)
     assert arms.told("") == {}
-    assert arms.compared(feedback, "", "control", date(2017, 11, 6), lines.append) == []
+    assert arms.compared(feedback, replace(one, path=""), then, lines.append) == []
     with pytest.raises(SettingsError, match="no such file; expected CSV or Parquet with user_id and arm"):
         arms.told(str(tmp_path / "none.csv"))
+
+
+def test_an_uneven_split_that_was_planned_is_no_alarm() -> None:
+    users = pd.concat([log(1, 0.1, users=900, arm="control"), log(2, 0.1, users=100, arm="new")])
+    seen = pd.DataFrame({"arm": ["new"], "category": ["x"], "exposures": [1]})
+
+    def p(split: dict[str, float]) -> float:
+        return next(r.value for r in arms.rows(users, seen, "control", "2017-11-06", split) if r.metric == "split_p")
+
+    assert p({}) < 0.001
+    assert p({"control": 9.0, "new": 1.0}) > 0.9
