@@ -135,6 +135,7 @@ def _no_user_id_anywhere(store: Store) -> None:
         assert "0123456789abcdef0123456789abcdef" not in everything, table
 
 
+@pytest.mark.slow
 def test_the_gate_leaves_silver_alone_and_a_mended_source_replaces_it(spark: SparkSession, store: Store, tmp_path: Path) -> None:
     assert job(shop(tmp_path, GOOD[:10], share=0.01)) == 0
     before = store.version("silver.events")

@@ -29,6 +29,7 @@ def ingest(store: Store, settings: str, *flags: str) -> None:
     assert run(JOB, body, ["--settings", str(CONF / settings), "--warehouse", store.root, *flags], JOB_FILE) == 0
 
 
+@pytest.mark.slow
 def test_simulated(spark: SparkSession, store: Store) -> None:
     ingest(
         store,

@@ -70,6 +70,7 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert f"| next categories | counted | {beside['counted', 'category'].users} |" in card
 
 
+@pytest.mark.slow
 def test_a_tower_trains_on_two_ranks_and_meets_its_predecessor_at_the_gate(spark: SparkSession, tmp_path: Path) -> None:
     """The encoder stays as it was; what was published scores as what was trained; a second tower is compared with the first."""
     registry, options = Registry(tmp_path / "registry"), GateOptions(1, "category", 0.5, 2048, 1.0, 0.1, 1.0, "cpu", "off")
