@@ -72,7 +72,7 @@ class Laws:
         found = []
         for code, truth in self._truths().items():
             mine = rows.filter(F.col("reason_code") == code)
-            joined = mine.join(truth, ["user_id", "reason_key"], "left")
+            joined = mine.join(truth, [c for c in truth.columns if c != "true_value"], "left")
             wrong = F.col("true_value").isNull() | (F.abs(F.col("true_value") - F.col("reason_value")) > REASON_TOLERANCE)
             off = joined.filter(wrong)
             if off.count():
@@ -101,7 +101,10 @@ class Laws:
         named = similar.select("user_id", "reason_key").distinct()
         dot = F.aggregate(F.zip_with("u", "i", lambda a, b: a.cast("double") * b), F.lit(0.0), lambda a, b: a + b)
         cosine = named.join(users, "user_id").join(items, "reason_key").select("user_id", "reason_key", dot.alias("true_value"))
-        return {**by_category, "bought_before": bought, "looked_before": looked, "similar_text": cosine}
+        brought = self.slice("gold.user_item_values").withColumnRenamed("neighbour_id", "reason_key")
+        pairs = brought.select("user_id", "item_id", "reason_key", F.col("similarity").alias("true_value"))
+        shared = pairs.join(looked.select("user_id", "reason_key"), ["user_id", "reason_key"])
+        return {**by_category, "bought_before": bought, "looked_before": looked, "same_users": shared, "similar_text": cosine}
 
     def relevance_is_the_value(self) -> list[str]:
         """relevance = p_next_trip ÷ the user's highest, 0 outside the candidates; every candidate's classes sum to 1."""

@@ -222,7 +222,7 @@ def _value(world: World, user: str, item: str) -> dict[str, Any]:
     return {
         "user_id": user, "item_id": item, "horizon_days": DAYS, "segment": "O", "p_o": 0.75,
         "p_interest": 0.0, "p_buy": 0.25, "p_next_trip": worth, "source": "history", "sources": ["history"], "known_events": 1,
-        "purchases": 1, "events": 1, "cosine": None,
+        "purchases": 1, "events": 1, "cosine": None, "neighbour_id": None, "similarity": None,
     }  # fmt: skip
 
 

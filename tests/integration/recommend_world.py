@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from equipoise.recommend.candidates import TOLD
 from equipoise.recommend.lists import Policy
+from equipoise.recommend.neighbours import ITEMS_PER_USER, MIN_USERS, NEIGHBOURS, SHRINK
 from equipoise.recommend.table import Popularity
 from equipoise.recommend.values import Limits
 from equipoise.tables.vocabulary import KNOWING_EVENT_TYPES, SEGMENTS
-from tests.unit.recommend.made import COSINE, HISTORY, POPULAR, World, interest, table
+from tests.unit.recommend.made import COSINE, HISTORY, NEIGHBOUR, POPULAR, World, interest, table
 
 AS_OF = date(2017, 11, 6)
 WEIGHTS = {"purchase": 1.0, "cart": 0.6, "click": 0.3, "view": 0.1, "rate": 1.0}
 TYPES = ("purchase", "view", "view", "cart", "click", "rate", "expose", "search", "comment")
 LIMITS = Limits(
     history_candidates=12,
+    neighbour_candidates=6,
     cosine_candidates=7,
     popular_candidates=12,
     min_item_events=2,
@@ -158,16 +162,44 @@ def counted(made: Shop, depth: int) -> Counted:
     return Counted(visits, counts, World(dict(of), {i: popularity[i] for i in of}, {i: number[i] for i in of}, depth))
 
 
-def candidates_of(made: Shop, user: str) -> dict[str, dict[str, Any]]:
-    """Item → source, cosine and counts of every candidate of a user at AS_OF, from the definitions."""
-    all_of = counted(made, 1)
-    world, days = all_of.world, sorted({d for u, _, d in all_of.visits if u == user}, reverse=True)
+def decayed_of(all_of: Counted, user: str) -> dict[str, float]:
+    """Item → own_10 of a user at AS_OF, where it is not 0."""
+    days = sorted({d for u, _, d in all_of.visits if u == user}, reverse=True)
     decayed: dict[str, float] = defaultdict(float)
     for (u, item, day), weight in all_of.visits.items():
         if u == user:
             decayed[item] += weight * 2 ** (-days.index(day) / 10)
-    own = {i: round(v, 8) for i, v in decayed.items() if v > 0}
+    return {i: round(v, 8) for i, v in decayed.items() if v > 0}
+
+
+def shared_of(made: Shop, all_of: Counted, user: str) -> dict[str, tuple[str, float]]:
+    """Item → the user's item that most speaks for it, and their similarity: candidates that users with the same items have."""
+    of = {u: decayed_of(all_of, u) for u in made.user_vectors}
+    often = {i for i, n in all_of.world.visits.items() if n >= LIMITS.min_item_events}
+    favourites = {u: sorted(often & set(own), key=lambda i: (-own[i], i))[:ITEMS_PER_USER] for u, own in of.items()}
+    number = Counter(i for items in favourites.values() for i in items)
+    both = Counter(pair for items in favourites.values() for pair in permutations(items, 2))
+    similarity = {
+        (a, b): round(n / ((number[a] + SHRINK) * (number[b] + SHRINK)) ** 0.5, 9) for (a, b), n in both.items() if n >= MIN_USERS
+    }
+    told: dict[str, list[tuple[float, str, float]]] = defaultdict(list)
+    for mine in favourites[user]:
+        near = sorted((b for a, b in similarity if a == mine), key=lambda b: (-similarity[mine, b], b))[:NEIGHBOURS]
+        part = of[user][mine] / (1 + of[user][mine])
+        for item in near:
+            told[item].append((-part * similarity[mine, item], mine, similarity[mine, item]))
+    had = {i for u, i in all_of.counts if u == user}
+    score = {i: round(-sum(t[0] for t in parts), 8) for i, parts in told.items() if i not in had}
+    best = sorted(score, key=lambda i: (-score[i], i))[: LIMITS.neighbour_candidates]
+    return {i: min(told[i])[1:] for i in best}
+
+
+def candidates_of(made: Shop, user: str) -> dict[str, dict[str, Any]]:
+    """Item → source, cosine and counts of every candidate of a user at AS_OF, from the definitions."""
+    all_of = counted(made, 1)
+    world, own = all_of.world, decayed_of(all_of, user)
     history = sorted(own, key=lambda i: (-own[i], i))[: LIMITS.history_candidates]
+    shared = shared_of(made, all_of, user)
     eligible = [i for i, n in world.visits.items() if n >= LIMITS.min_item_events]
     u = np.array(made.user_vectors[user])
     near = {i: round(float(u @ np.array(made.item_vectors[i])), 9) for i in eligible}
@@ -177,12 +209,16 @@ def candidates_of(made: Shop, user: str) -> dict[str, dict[str, Any]]:
     popular = {i for c in top for i in world.in_category(c)[:5] if world.visits[i] >= LIMITS.min_item_events}
     return {
         item: {
-            "source": HISTORY if item in history else COSINE if item in close else POPULAR,
-            "sources": [n for n, of in ((HISTORY, history), (COSINE, close), (POPULAR, popular)) if item in of],
+            "source": HISTORY if item in history else NEIGHBOUR if item in shared else COSINE if item in close else POPULAR,
+            "sources": [
+                n for n, of in ((HISTORY, history), (NEIGHBOUR, shared), (COSINE, close), (POPULAR, popular)) if item in of
+            ],
             "cosine": near[item] if item in close else None,
+            "neighbour_id": shared[item][0] if item in shared else None,
+            "similarity": shared[item][1] if item in shared else None,
             **all_of.counts.get((user, item), {"known": 0, "bought": 0, "looked": 0}),
         }
-        for item in sorted({*history, *close, *popular})
+        for item in sorted({*history, *shared, *close, *popular})
     }
 
 
@@ -193,8 +229,10 @@ def values_of(made: Shop, seed: int = 1) -> pd.DataFrame:
     for user in made.user_vectors:
         for item, facts in candidates_of(made, user).items():
             value = float(rng.integers(0, 20)) / 20
-            rows.append((user, item, value, facts["source"], facts["known"], facts["bought"], facts["looked"], facts["cosine"]))
-    names = ["user_id", "item_id", "p_next_trip", "source", "known_events", "purchases", "events", "cosine"]
+            rows.append(
+                (user, item, value, facts["source"], facts["known"], facts["bought"], facts["looked"], *(facts[n] for n in TOLD))
+            )
+    names = ["user_id", "item_id", "p_next_trip", "source", "known_events", "purchases", "events", *TOLD]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -205,6 +243,7 @@ def rows_of(made: Shop, values: pd.DataFrame, how: Policy) -> pd.DataFrame:
     rows = world.shelf_rows()
     for r in values.itertuples():
         facts = {"value": r.p_next_trip, "source": r.source, "known": r.known_events, "bought": r.purchases, "looked": r.events}
+        facts |= {"neighbour": r.neighbour_id, "similarity": np.nan if r.similarity is None else r.similarity}
         rows += world.candidate_rows(r.user_id, r.item_id, **facts, cosine=np.nan if r.cosine is None else r.cosine)
     for user in made.user_vectors:
         seen = {c for (who, i), n in all_of.counts.items() if who == user and n["known"] for c, _ in world.categories[i]}

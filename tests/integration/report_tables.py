@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from equipoise.feedback.table import from_counts
+from equipoise.recommend.candidates import TOLD
 from equipoise.store import Store
 from equipoise.store.ledger import Entry
 from equipoise.tables import CATALOGUE
@@ -392,7 +393,8 @@ def _flows(tastes: np.ndarray, rng: np.random.Generator) -> Records:
 
 
 def _values(users: list[str], sizes: Sizes) -> Records:
-    facts = {"horizon_days": 28, "segment": "O", "p_o": 0.9, "p_interest": 0.0, "p_buy": 0.1, "p_next_trip": 0.05, "cosine": None}
+    facts = {"horizon_days": 28, "segment": "O", "p_o": 0.9, "p_interest": 0.0, "p_buy": 0.1, "p_next_trip": 0.05}
+    facts |= dict.fromkeys(TOLD)
     counts = {"source": "history", "sources": ["history"], "known_events": 1, "purchases": 1, "events": 1}
     return [{"user_id": user, "item_id": f"i{item}", **facts, **counts} for user in users for item in range(sizes.places)]
 

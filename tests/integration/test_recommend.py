@@ -57,7 +57,7 @@ def on_spark(spark: SparkSession, made: Shop) -> Sources:
     budgets = "user_id string, segment string, slots int"
     values = (
         "user_id string, item_id string, p_next_trip double, source string, known_events bigint, purchases bigint, "
-        "events bigint, cosine double"
+        "events bigint, cosine double, neighbour_id string, similarity double"
     )
     valued = frame_of(spark, values_of(made), values).withColumn("model_id", F.lit("m1"))
     branded = [(i, brand_of(i), "category_1") for i in sorted(set(made.item_categories["item_id"]))]
@@ -94,8 +94,8 @@ def test_lists_from_raw_events_are_those_of_plain_python(listed: DataFrame) -> N
         expected = pd.DataFrame(Reference(rows, str(user), policy()).rows(), columns=["rank", *KEYS, *NUMBERS])
         pd.testing.assert_frame_equal(mine[KEYS].reset_index(drop=True), expected[KEYS], obj=str(user))
         np.testing.assert_allclose(mine[NUMBERS].to_numpy(float), expected[NUMBERS].to_numpy(float), atol=1e-8, err_msg=str(user))
-    assert {"history", "cosine", "popular", "explore"} == set(found["source"]), "every source has a part in the test"
-    codes = {"bought_before", "looked_before", "similar_text", "popular_in_category", "unseen_category"}
+    assert {"history", "neighbour", "cosine", "popular", "explore"} == set(found["source"]), "every source has a part in the test"
+    codes = {"bought_before", "looked_before", "same_users", "similar_text", "popular_in_category", "unseen_category"}
     assert codes <= set(found["reason_code"])
 
 
@@ -122,11 +122,13 @@ def test_every_reason_is_found_where_it_points(listed: DataFrame) -> None:
     knowing = behaviour[behaviour["event_type"].isin(KNOWING_EVENT_TYPES)].groupby(["user_id", "item_id"]).size()
     looked = behaviour.groupby(["user_id", "item_id"]).size()
     shares = made.interests.set_index(["user_id", "category"])
+    brought = values_of(made).set_index(["user_id", "item_id"])["similarity"]
     for row in found.itertuples():
         key = (row.user_id, row.reason_key)
         truth = {
             "bought_before": lambda k=key: knowing[k],
             "looked_before": lambda k=key: looked[k],
+            "same_users": lambda k=key, i=row.item_id: brought[k[0], i] * looked[k].clip(max=1),
             "similar_text": lambda k=key: np.dot(made.user_vectors[k[0]], made.item_vectors[k[1]]),
             "popular_in_category": lambda k=key: shares.loc[k, "target_share"],
             "unseen_category": lambda k=key: shares.loc[k, "predicted_share"],
@@ -145,6 +147,7 @@ def test_words(spark: SparkSession) -> None:
         ("bought_before", "i1", 7.0, 2, "Bought, put in the cart, clicked or rated 7 times before 2017-11-06"),
         ("looked_before", "i1", 2.0, 0, "Looked at 2 times before 2017-11-06"),
         ("similar_text", "i1", 0.73149, 0, "Its text is close to the user's behaviour: cosine 0.731"),
+        ("same_users", "i7", 0.2, 0, "Often had by the same users as i7, which the user has: cosine 0.200"),
         ("popular_in_category", "EGGS", 0.0423, 0, "Popular in EGGS, to which 4.23 % of the list should go"),
         ("unseen_category", "EGGS", 0.01, 0, "New to the user: EGGS, expected with 1.00 % of what comes next"),
         ("least_known", "EGGS", 0.001, 0, "Least known to the user: EGGS with 0.10 % of the behaviour so far"),

@@ -162,12 +162,14 @@ def test_candidates_are_those_of_plain_python(inputs: Inputs) -> None:
         assert sorted(mine["item_id"]) == sorted(expected), user
         for row in mine.to_dict("records"):
             facts = expected[row["item_id"]]
-            names = ("source", "known", "bought", "looked")
+            names = ("source", "neighbour_id", "known", "bought", "looked")
             assert [row[n] for n in names] == [facts[n] for n in names], (user, row)
             assert list(row["sources"]) == facts["sources"], (user, row)
             assert (facts["cosine"] is None) == math.isnan(row["cosine"])
             assert facts["cosine"] is None or row["cosine"] == pytest.approx(facts["cosine"], abs=2e-9)
-    assert set(rows["source"]) == {"history", "cosine", "popular"}
+            told = [None if pd.isna(x) else x for x in (row["similarity"],)]
+            assert told == [facts["similarity"]], (user, row)
+    assert set(rows["source"]) == {"history", "neighbour", "cosine", "popular"}
     assert rows["sources"].map(len).max() > 1, "some candidate is of several sources"
     one.close()
 

@@ -17,8 +17,8 @@ Bools = NDArray[np.bool_]
 Strings = NDArray[np.object_]
 
 CANDIDATE, INTEREST, SHELF = "candidate", "interest", "shelf"
-SOURCES = ("history", "cosine", "popular")
-HISTORY, COSINE, POPULAR = 1, 2, 3
+SOURCES = ("history", "neighbour", "cosine", "popular")
+HISTORY, NEIGHBOUR, COSINE, POPULAR = 1, 2, 3, 4
 """Places among SOURCES, from 1."""
 
 COLUMNS = {
@@ -36,6 +36,8 @@ COLUMNS = {
     "value": "double",
     "cosine": "double",
     "source": "string",
+    "neighbour": "string",
+    "similarity": "double",
     "known": "bigint",
     "bought": "bigint",
     "looked": "bigint",
@@ -52,7 +54,8 @@ COLUMNS = {
 """Columns of a block's rows. Three kinds of rows share them; what a kind does not use is null.
 
 candidate: user × item × category of the item: brand (null: none, or not asked for), weight, share (of the item in the
-category's popularity), value, cosine (null where it was not computed), source (a name of SOURCES), known, bought, looked.
+category's popularity), value, cosine (null where it was not computed), source (a name of SOURCES), neighbour (the
+user's item that the same users have) and similarity of the two (null: not of that source), known, bought, looked.
 interest: user × category: a row of gold.user_interests with target, predicted and observed share, guess of the response to
 exploring it, shape and rate of the ratio it is corrected by, the user's budget of explore slots and tilt of λ (see
 `weight.tilts`; both the same in each of the user's rows), and whether it is seen.
@@ -105,6 +108,8 @@ class Candidates:
     value: Floats
     cosine: Floats
     source: Ints
+    neighbour: Strings
+    similarity: Floats
     known: Ints
     bought: Ints
     looked: Ints
@@ -197,6 +202,8 @@ def _candidates(rows: pd.DataFrame, users: pd.Index[Any], categories: pd.Index[A
         value=each("value")[first],
         cosine=each("cosine")[first],
         source=pd.Index(SOURCES).get_indexer(rows["source"])[order][first].astype(np.int64) + 1,
+        neighbour=rows["neighbour"].to_numpy(object)[order][first],
+        similarity=each("similarity")[first],
         known=whole("known"),
         bought=whole("bought"),
         looked=whole("looked"),

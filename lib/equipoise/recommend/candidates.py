@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, POPULAR, SHELF, SOURCES
+from equipoise.recommend.block import CANDIDATE, COLUMNS, COSINE, HISTORY, INTEREST, NEIGHBOUR, POPULAR, SHELF, SOURCES
 from equipoise.recommend.pairs import categories_at, items_at
 from equipoise.recommend.popularity import shelves
 
@@ -47,19 +47,29 @@ def popular_at(histories: DataFrame, *, limit: int, min_visits: int) -> DataFram
     return foremost.join(popular.select("cut", "category", "item_id"), ["cut", "category"]).drop("category")
 
 
-def gathered(history: DataFrame, cosine: DataFrame, popular: DataFrame) -> DataFrame:
-    """One row per user × item that some source brought: user_id, item_id, cosine (null when it is not from the vectors), sources
-    (in the order of SOURCES), source (the first of them)."""
-    none = F.lit(None).cast("double").alias("cosine")
+TOLD = {"cosine": "double", "neighbour_id": "string", "similarity": "double"}
+"""What a source says of a candidate beside that it brought it."""
+
+
+def gathered(history: DataFrame, neighbour: DataFrame | None, cosine: DataFrame, popular: DataFrame) -> DataFrame:
+    """One row per user × item that some source brought: user_id, item_id, TOLD (null when it is not from the source that tells
+    it), sources (in the order of SOURCES), source (the first of them)."""
+    brought = {HISTORY: history, NEIGHBOUR: neighbour, COSINE: cosine, POPULAR: popular}
     parts = [
-        frame.select("user_id", "item_id", value, F.lit(source).alias("source"))
-        for source, frame, value in ((HISTORY, history, none), (COSINE, cosine, F.col("cosine")), (POPULAR, popular, none))
+        frame.select("user_id", "item_id", *_told(frame, source), F.lit(source).alias("source"))
+        for source, frame in brought.items()
+        if frame is not None
     ]
     names = F.array(*[F.lit(n) for n in SOURCES])
     whole = reduce(DataFrame.unionByName, parts).groupBy("user_id", "item_id")
-    found = whole.agg(F.max("cosine").alias("cosine"), F.sort_array(F.collect_set("source")).alias("places"))
+    found = whole.agg(*[F.max(n).alias(n) for n in TOLD], F.sort_array(F.collect_set("source")).alias("places"))
     named = F.transform("places", lambda place: F.element_at(names, place)).alias("sources")
-    return found.select("user_id", "item_id", "cosine", named, F.element_at(names, F.element_at("places", 1)).alias("source"))
+    return found.select("user_id", "item_id", *TOLD, named, F.element_at(names, F.element_at("places", 1)).alias("source"))
+
+
+def _told(frame: DataFrame, source: int) -> list[Column]:
+    mine = {NEIGHBOUR: ("neighbour_id", "similarity"), COSINE: ("cosine",)}.get(source, ())
+    return [(F.col(n) if n in mine else F.lit(None).cast(kind)).alias(n) for n, kind in TOLD.items()]
 
 
 def block_rows(
@@ -75,7 +85,8 @@ def block_rows(
     """The rows of every block of users: `block.COLUMNS`. A block holds all rows of its users and a copy of the shelves.
 
     Args:
-        candidates: user_id, item_id, value, known, bought, looked, cosine, source (a name of SOURCES).
+        candidates: user_id, item_id, value, known, bought, looked, cosine, source (a name of SOURCES), neighbour,
+            similarity.
         interests: gold.user_interests of one as_of, with shape, rate and slots (see `feedback.table.ratios_of`) and tilt (see
             `weight.tilts`).
         seen: user_id, category.

@@ -65,6 +65,8 @@ def _with(candidates: Candidates, added: list[tuple[int, Shelved]]) -> Candidate
         value=np.append(candidates.value, np.zeros(len(added))),
         cosine=np.append(candidates.cosine, np.full(len(added), np.nan)),
         source=np.append(candidates.source, none + POPULAR),
+        neighbour=np.append(candidates.neighbour, np.full(len(added), None, dtype=object)),
+        similarity=np.append(candidates.similarity, np.full(len(added), np.nan)),
         known=np.append(candidates.known, none),
         bought=np.append(candidates.bought, none),
         looked=np.append(candidates.looked, none),

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from equipoise.recommend.block import POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
+from equipoise.recommend.block import NEIGHBOUR, POPULAR, SOURCES, Block, Bools, Candidates, Floats, Ints
 from equipoise.recommend.choose import Reranking, Way, choose
 from equipoise.recommend.divergence import Divergence
 from equipoise.recommend.explore import Drawing, Exploring, Slot, explored
@@ -105,9 +105,9 @@ def lists(block: Block, policy: Policy) -> pd.DataFrame:
     names = np.array([*block.users, None], dtype=object)
     categories = np.array([*block.categories, None], dtype=object)
     rows["user_id"], rows["category"] = names[rows["user"].to_numpy(int)], categories[rows["category"].to_numpy(int)]
-    # A reason about a category is keyed by it, one about an item by the item.
+    # A reason about a category is keyed by it, one about an item by the item: the listed one, or the one that led to it.
     of_category = rows["reason_code"].isin(["popular_in_category", "unseen_category", "least_known"])
-    rows["reason_key"] = rows["category"].where(of_category, rows["item_id"])
+    rows["reason_key"] = rows["category"].where(of_category, rows["item_key"])
     rows["rank"] = rows.groupby("user").cumcount() + 1
     return rows[list(ROWS)]
 
@@ -190,14 +190,17 @@ def _exploit_rows(block: Block, scored: Scored, chosen: Ints, gains: Floats) -> 
     category = _main_category(block, candidates)[taken]
     known, looked, cosine = candidates.known[taken], candidates.looked[taken], candidates.cosine[taken]
     similar = (candidates.source[taken] != POPULAR) & ~np.isnan(cosine)
-    told = [known > 0, looked > 0, similar]
-    codes = np.select(told, ["bought_before", "looked_before", "similar_text"], "popular_in_category")
-    values = np.select(told, [known.astype(float), looked.astype(float), cosine], block.interests.target[user, category])
+    shared = candidates.source[taken] == NEIGHBOUR
+    told = [known > 0, looked > 0, shared, similar]
+    codes = np.select(told, ["bought_before", "looked_before", "same_users", "similar_text"], "popular_in_category")
+    found = [known.astype(float), looked.astype(float), candidates.similarity[taken], cosine]
+    values = np.select(told, found, block.interests.target[user, category])
+    item_id = candidates.item_id[taken]
     return pd.DataFrame(
         {
             "user": user,
             "rank": rank,
-            "item_id": candidates.item_id[taken],
+            "item_id": item_id,
             "category": category,
             "slot": "exploit",
             "score": gains[user, rank],
@@ -205,6 +208,7 @@ def _exploit_rows(block: Block, scored: Scored, chosen: Ints, gains: Floats) -> 
             "propensity": 1.0,
             "source": np.array(["", *SOURCES], dtype=object)[candidates.source[taken]],
             "reason_code": codes.astype(object),
+            "item_key": np.where(codes == "same_users", candidates.neighbour[taken], item_id),
             "reason_value": values,
             "expected_response": np.nan,
             "bought": candidates.bought[taken],

@@ -21,6 +21,7 @@ def reason_text(as_of: date) -> Column:
             F.concat(F.lit("Bought, put in the cart, clicked or rated "), times)
         ),
         "looked_before": F.concat(F.lit("Looked at "), times),
+        "same_users": F.concat(F.lit("Often had by the same users as "), key, F.lit(", which the user has: cosine "), cosine),
         "similar_text": F.concat(F.lit("Its text is close to the user's behaviour: cosine "), cosine),
         "popular_in_category": F.concat(
             F.lit("Popular in "), key, F.lit(", to which "), percent, F.lit(" of the list should go")

@@ -66,6 +66,8 @@ def rows_for_blocks(sources: Sources, policy: Policy, how: Popularity, *, users:
         F.col("purchases").alias("bought"),
         F.col("events").alias("looked"),
         "cosine",
+        F.col("neighbour_id").alias("neighbour"),
+        "similarity",
         "source",
     )
     seen = seen_categories(visited, sources.item_categories)

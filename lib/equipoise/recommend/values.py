@@ -14,10 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
-from equipoise.recommend.candidates import gathered, of_history, popular_at, popular_candidates
+from equipoise.recommend.candidates import TOLD, gathered, of_history, popular_at, popular_candidates
 from equipoise.recommend.cosine import cosine_candidates
 from equipoise.recommend.history import visits
 from equipoise.recommend.learn import ACT, BUY, NEXT, ValueModel, classes, fit
+from equipoise.recommend.neighbours import favourites, neighbour_candidates
 from equipoise.recommend.pairs import FEATURES, featured, histories_at, main_categories
 from equipoise.recommend.popularity import category_items, item_popularity
 from equipoise.tables.vocabulary import SEGMENTS
@@ -33,7 +34,7 @@ FACTS = {
     "known_events": "bigint",
     "purchases": "bigint",
     "events": "bigint",
-    "cosine": "double",
+    **TOLD,
 }
 SCORED = {"horizon_days": "int", "segment": "string", **{f"p_{c}": "double" for c in ("o", "interest", "buy", "next_trip")}}
 
@@ -54,6 +55,7 @@ class Limits:
     """How candidates are gathered and their value is learnt; the fields are the settings of the same names."""
 
     history_candidates: int
+    neighbour_candidates: int
     cosine_candidates: int
     popular_candidates: int
     min_item_events: int
@@ -105,28 +107,40 @@ class Valuation:
     def histories(self) -> DataFrame:
         return histories_at(self.visited, self.mains, [*self.cuts, self.as_of]).persist()
 
+    @cached_property
+    def often(self) -> DataFrame:
+        """item_id, popularity of the items with enough events to be candidates of users who do not have them."""
+        popularity = item_popularity(self.visited, as_of=self.as_of, half_life_days=self.limits.half_life_days)
+        return popularity.filter(F.col("visits") >= self.limits.min_item_events).select("item_id", "popularity")
+
+    @cached_property
+    def favourites(self) -> DataFrame:
+        return favourites(self.histories.filter(F.col("cut") == F.lit(self.as_of)), self.often).persist()
+
     def close(self) -> None:
         """Lets go of the frames that were kept."""
-        for name in ("visited", "mains", "histories"):
+        for name in ("visited", "mains", "histories", "favourites"):
             if name in vars(self):
                 getattr(self, name).unpersist()
 
     def candidates(self) -> DataFrame:
-        """One row per user × item that some source brings at as_of: cut, source, cosine (null: not from the vectors)."""
+        """One row per user × item that some source brings at as_of: cut, sources, source and TOLD; see `candidates.gathered`."""
         how, at = self.limits, self.inputs
         popularity = item_popularity(self.visited, as_of=self.as_of, half_life_days=how.half_life_days)
-        often = popularity.filter(F.col("visits") >= how.min_item_events).select("item_id", "popularity")
         near = cosine_candidates(
             at.user_vectors.select("user_id", "vector"),
-            at.item_vectors.select("item_id", "text_sha256", "vector").join(often.join(self.mains, "item_id"), "item_id"),
+            at.item_vectors.select("item_id", "text_sha256", "vector").join(self.often.join(self.mains, "item_id"), "item_id"),
             limit=how.cosine_candidates,
             user_blocks=max(1, -(-self.users // USERS_PER_PRODUCT)),
             item_blocks=max(1, -(-self.items // ITEMS_PER_PRODUCT)),
         )
         stock = category_items(popularity, at.item_categories)
         popular = popular_candidates(at.interests, stock, limit=how.popular_candidates, min_visits=how.min_item_events)
-        own = of_history(self.histories, limit=how.history_candidates).filter(F.col("cut") == F.lit(self.as_of))
-        return gathered(own, near, popular).withColumn("cut", F.lit(self.as_of))
+        here = self.histories.filter(F.col("cut") == F.lit(self.as_of))
+        own = of_history(here, limit=how.history_candidates)
+        wanted = {"limit": how.neighbour_candidates, "users": self.users, "seed": how.seed}
+        shared = neighbour_candidates(self.favourites, here, **wanted) if how.neighbour_candidates else None
+        return gathered(own, shared, near, popular).withColumn("cut", F.lit(self.as_of))
 
     def examples(self) -> DataFrame:
         """Training rows: FEATURES of candidates at `cuts`, and what came true; of a seeded sample of users when there are many.

@@ -49,9 +49,11 @@ def their_shares(shares: DataFrame, users: list[str], as_of: date) -> DataFrame:
 
 
 def their_lists(recommendations: DataFrame, items: DataFrame, users: list[str]) -> DataFrame:
-    """The lists of these users with each item's title."""
+    """The lists of these users with each item's title, which also stands in the reason where that names an item."""
     titles = items.select("item_id", "title")  # item_id is its key: the join cannot fan out
-    mine = recommendations.filter(F.col("user_id").isin(*users)).join(titles, "item_id", "left")
+    named = items.select(F.col("item_id").alias("reason_key"), F.col("title").alias("other"))
+    mine = recommendations.filter(F.col("user_id").isin(*users)).join(titles, "item_id", "left").join(named, "reason_key", "left")
+    by_title = F.when(F.col("reason_code") == "same_users", F.replace("reason", "reason_key", "other"))
     return mine.select(
         "user_id",
         "rank",
@@ -61,7 +63,7 @@ def their_lists(recommendations: DataFrame, items: DataFrame, users: list[str]) 
         "slot",
         "propensity",
         "reason_code",
-        "reason",
+        F.coalesce(by_title, "reason").alias("reason"),
     ).orderBy("user_id", "rank")
 
 

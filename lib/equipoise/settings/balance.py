@@ -122,6 +122,9 @@ class Recommend(Section):
         description="same: everybody has λ; personal: λ on average, less for users with little evidence or a narrow taste.",
     )
     history_candidates: Count = Field(100, description="Candidates from the user's own history.")
+    neighbour_candidates: Annotated[int, Field(ge=0)] = Field(
+        50, description="Candidates that users with the same items have; 0: none, which saves their counting."
+    )
     cosine_candidates: Count = Field(50, description="Candidates by cosine of user and item vectors.")
     popular_candidates: Count = Field(50, description="Candidates popular in the user's target categories.")
     value_cuts: Count = Field(

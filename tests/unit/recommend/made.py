@@ -12,7 +12,7 @@ from equipoise.recommend.block import CANDIDATE, COLUMNS, INTEREST, SHELF, SOURC
 from equipoise.recommend.lists import Policy
 
 AS_OF = date(2017, 11, 6)
-HISTORY, COSINE, POPULAR = SOURCES
+HISTORY, NEIGHBOUR, COSINE, POPULAR = SOURCES
 
 
 def policy(**changes: object) -> Policy:
@@ -146,8 +146,10 @@ def random_rows(seed: int, *, users: int = 25, several: bool = False) -> pd.Data
         rest = [i for i in items if i not in known]
         for i in rng.choice(rest, size=int(rng.integers(0, 10)), replace=False):
             near = round(float(rng.uniform(-1, 1)), 2)
-            by_text = rng.random() < 0.5
-            rows += world.candidate_rows(user, str(i), **({"cosine": near, "source": COSINE} if by_text else {}))
+            by = rng.random()
+            told = {"source": NEIGHBOUR, "neighbour": f"of-{i}", "similarity": abs(near)} if by < 0.25 else {}
+            told |= {"source": COSINE} if 0.25 <= by < 0.6 else {}
+            rows += world.candidate_rows(user, str(i), **told, **({"cosine": near} if 0.15 <= by < 0.6 else {}))
         mine = sorted({*seen, *rng.choice(names, size=int(rng.integers(4, len(names) + 1)), replace=False)})
         target, predicted, observed = (rng.dirichlet(np.ones(len(mine))) for _ in range(3))
         slots = n % 4 + 1

@@ -124,7 +124,7 @@ class Reference:
             item = self._at(self.candidates, row)
             item.value, item.known, item.looked = row["value"], int(row["known"]), int(row["looked"])
             item.cosine = row["cosine"] if row["cosine"] == row["cosine"] else -math.inf
-            item.source = str(row["source"])
+            item.source, item.neighbour = str(row["source"]), (str(row["neighbour"]), row["similarity"])
         mine = frame[(frame["kind"] == "interest") & (frame["user_id"] == user)]
         self.interest = {row["category"]: row for row in mine.sort_values("category").to_dict("records")}
         self.slots = policy.explore_slots if policy.explore_budget == "fixed" else int(mine["slots"].iloc[0])
@@ -194,6 +194,8 @@ class Reference:
             reason: tuple[str, str, float] = ("bought_before", item.item_id, item.known)
         elif item.looked:
             reason = ("looked_before", item.item_id, item.looked)
+        elif item.source == "neighbour":
+            reason = ("same_users", *item.neighbour)
         elif item.source == "cosine":
             reason = ("similar_text", item.item_id, item.cosine)
         else:

@@ -18,6 +18,7 @@ class Item:
     value: float = 0.0
     cosine: float = -math.inf
     source: str = "popular"
+    neighbour: tuple[str, float] = ("", 0.0)
     known: int = 0
     looked: int = 0
     popularity: float = 0.0

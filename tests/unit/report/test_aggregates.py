@@ -81,15 +81,16 @@ def test_group_sizes_leave_out_users_without_a_group(spark: SparkSession) -> Non
 
 
 LISTS = [
-    ("u1", 1, "i1", "a", "exploit", 1.0, "bought_before", "r"),
-    ("u1", 2, "i2", "a", "exploit", 1.0, "bought_before", "r"),
-    ("u1", 3, "i3", "b", "explore", 0.05, "unseen_category", "r"),
-    ("u2", 1, "i1", "a", "exploit", 1.0, "similar_text", "r"),
-    ("u2", 2, "i4", "c", "exploit", 1.0, "bought_before", "r"),
-    ("u2", 3, "i5", "b", "explore", 0.06, "least_known", "r"),
+    ("u1", 1, "i1", "a", "exploit", 1.0, "bought_before", "i1", "r"),
+    ("u1", 2, "i2", "a", "exploit", 1.0, "same_users", "i1", "like i1"),
+    ("u1", 3, "i3", "b", "explore", 0.05, "unseen_category", "i3", "r"),
+    ("u2", 1, "i1", "a", "exploit", 1.0, "similar_text", "i1", "r"),
+    ("u2", 2, "i4", "c", "exploit", 1.0, "bought_before", "i4", "r"),
+    ("u2", 3, "i5", "b", "explore", 0.06, "least_known", "i5", "r"),
 ]
 SCHEMA = (
-    "user_id STRING, rank INT, item_id STRING, category STRING, slot STRING, propensity DOUBLE, reason_code STRING, reason STRING"
+    "user_id STRING, rank INT, item_id STRING, category STRING, slot STRING, propensity DOUBLE, reason_code STRING, "
+    "reason_key STRING, reason STRING"
 )
 
 
@@ -111,7 +112,7 @@ def test_lists(spark: SparkSession) -> None:
         "largest_share": pytest.approx((2 / 3 + 1 / 3) / 2),
     }
     assert rows(aggregates.propensity_bins(table)) == [(2, 1), (3, 1)], "0.05 is the third edge itself, 0.06 beyond it"
-    assert rows(aggregates.reasons(table))[0] == ("bought_before", "exploit", 3)
+    assert rows(aggregates.reasons(table))[0] == ("bought_before", "exploit", 2)
 
 
 MOVES = "user_id STRING, window_end DATE, drift_js_bits DOUBLE, noise_p95_bits DOUBLE"
@@ -136,8 +137,8 @@ def test_three_different_users_are_chosen_by_rule(spark: SparkSession) -> None:
 def test_titles_join_once_and_unknown_items_keep_their_id(spark: SparkSession) -> None:
     table = spark.createDataFrame(LISTS, SCHEMA)
     items = spark.createDataFrame([("i1", "Milk"), ("i2", "Bread")], "item_id STRING, title STRING")
-    found = rows(people.their_lists(table, items, ["u1"]).select("rank", "title"))
-    assert found == [(1, "Milk"), (2, "Bread"), (3, "i3")]
+    found = rows(people.their_lists(table, items, ["u1"]).select("rank", "title", "reason"))
+    assert found == [(1, "Milk", "r"), (2, "Bread", "like Milk"), (3, "i3", "r")]
 
 
 def test_of_each_set_of_names_one_rule_is_told(spark: SparkSession) -> None:

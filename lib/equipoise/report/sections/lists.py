@@ -16,6 +16,7 @@ ANCHOR, TITLE = "recommendations", "Recommendations"
 SHOWN, EXPLORED = 18, 15
 REASONS = {
     "bought_before": "bought before",
+    "same_users": "had by users with the same items",
     "similar_text": "text like what the user buys",
     "popular_in_category": "popular in a target category",
     "unseen_category": "category the user has not seen",
