@@ -32,8 +32,8 @@ STEPS = (
         ("collect_feedback", "value_items"),
         ("gold.balance", "gold.policy_estimates", "gold.recommendations", "gold.rule_effects"),
     ),
-    Step("evaluate_models", ("recommend_items",), ("gold.evaluation",)),
-    Step("publish_report", ("mine_associations", "track_migration", "evaluate_models"), ("ops.published",)),
+    Step("evaluate_models", ("recommend_items", "track_migration"), ("gold.evaluation",)),
+    Step("publish_report", ("mine_associations", "evaluate_models"), ("ops.published",)),
 )
 """In the order of the chain; two jobs that share no path may run side by side."""
 

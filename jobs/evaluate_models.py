@@ -27,8 +27,9 @@ from equipoise.recommend.table import Popularity
 from equipoise.settings import Settings, chosen
 
 SILVER = ("silver.events", "silver.items", "silver.item_categories", "silver.users")
+PEOPLE = ("gold.user_interests", "gold.user_segments", "gold.interest_migration")
 EXPLORATION = ("gold.exploration_response", "gold.exploration_budgets")
-GOLD = ("gold.user_interests", "gold.user_segments", "gold.user_item_values", *EXPLORATION, "gold.recommendations")
+GOLD = (*PEOPLE, "gold.user_item_values", *EXPLORATION, "gold.recommendations")
 AS_OF = ("feature.user_profile", "feature.user_vectors", *GOLD)
 WHOLE = ("feature.item_vectors", "feature.examples", "feature.examples_validation", "feature.example_spec")
 

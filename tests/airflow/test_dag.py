@@ -32,7 +32,7 @@ EDGES = {
     ("value_items", "recommend_items"),
     ("recommend_items", "evaluate_models"),
     ("mine_associations", "publish_report"),
-    ("track_migration", "publish_report"),
+    ("track_migration", "evaluate_models"),
     ("evaluate_models", "publish_report"),
 }
 MONDAY = date(2017, 11, 6)

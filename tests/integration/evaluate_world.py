@@ -135,6 +135,7 @@ def _write(spark: SparkSession, world: World, rng: np.random.Generator) -> None:
             {"calibration": c, "users": 1, "expected_dcg": 1.0, "accuracy_loss": 0.0, "kl_bits": 1.0, "chosen": c > 0}
             for c in (0.0, 0.3)
         ],
+        "gold.interest_migration": [_move(u, end, moved) for n, u in enumerate(world.users) for end, moved in _moves(n)],
         "gold.user_item_values": [_value(world, u, i) for u in world.users for i in world.items],
         "gold.recommendations": [_place(world, u, n) for u in world.users for n in range(K)],
     }
@@ -212,6 +213,20 @@ def _segment(world: World, user: str, number: int) -> dict[str, Any]:
         "p_buy": float(p[2]), "horizon_days": DAYS, "expected_spend": 1.0, "value_tier": 1,
         "rfm_cell": f"{1 + number % 5}-1-{1 + number % 3}",
         "rfm_segment": "made", "kmeans_cluster": 1 + number % 3, "reason": "made",
+    }  # fmt: skip
+
+
+def _moves(number: int) -> list[tuple[date, bool | None]]:
+    """Windows of a user: the first 32 moved in the latest of which it can be said, and the others in an earlier one."""
+    return [(AS_OF - timedelta(days=DAYS), number < 32), (AS_OF - timedelta(days=2 * DAYS), number >= 32), (AS_OF, None)]
+
+
+def _move(user: str, end: date, moved: bool | None) -> dict[str, Any]:
+    band = None if moved is None else 0.3
+    return {
+        "user_id": user, "window_start": end - timedelta(days=DAYS), "window_end": end, "days": 5,
+        "noise_mean_bits": band, "noise_p95_bits": band, "drift_js_bits": band, "migrated": moved,
+        "gained": [], "lost": [], "returning": [],
     }  # fmt: skip
 
 

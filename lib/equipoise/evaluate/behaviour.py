@@ -190,15 +190,6 @@ def collect_behaviour(spark: SparkSession, events: DataFrame, users: NDArray[Any
     return Behaviour(users, number["u"], number["i"], number["day"], number["utc_day"], number["kind"], amount)
 
 
-def collect_groups(users: DataFrame, behaviour: Behaviour) -> dict[str, Ints]:
-    """'attribute=value' → numbers of the users that state it, from silver.users."""
-    stated = users.select("user_id", F.explode("attributes").alias("name", "value")).filter("value IS NOT NULL").toPandas()
-    number = behaviour.user_numbers(stated["user_id"].to_numpy(dtype=str))
-    label = (stated["name"] + "=" + stated["value"]).to_numpy(dtype=str)
-    kept = number >= 0
-    return {str(g): np.unique(number[kept & (label == g)]) for g in np.unique(label[kept])}
-
-
 def _numbers(known: NDArray[Any], names: Sequence[str] | NDArray[Any]) -> Ints:
     wanted = np.asarray(names, dtype=str)
     place = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))

@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.errors import SourceError
 from equipoise.evaluate import published
-from equipoise.evaluate.behaviour import collect_behaviour, collect_catalogue, collect_groups, day_number, sample_users
+from equipoise.evaluate.behaviour import collect_behaviour, collect_catalogue, day_number, sample_users
+from equipoise.evaluate.groups import collect_groups
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.run import Evaluation, Say
 
@@ -44,4 +45,5 @@ def prepare(
     predictions = {
         name: tuple(published.prediction(v, behaviour, catalogue, categories) for v in frames) for name, frames in vectors.items()
     }
-    return Evaluation(protocol, tables, behaviour, catalogue, collect_groups(tables.users, behaviour), predictions)
+    groups = collect_groups(tables.users, tables.migration, behaviour, day_number(protocol.as_of))
+    return Evaluation(protocol, tables, behaviour, catalogue, groups, predictions)

@@ -73,6 +73,7 @@ class Tables:
     vectors: DataFrame
     interests: DataFrame
     segments: DataFrame
+    migration: DataFrame
     values: DataFrame
     response: DataFrame
     budgets: DataFrame
