@@ -6,7 +6,7 @@ import numpy as np
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from equipoise.evaluate.arrays import Ints
+from equipoise.evaluate.arrays import Ints, distinct
 from equipoise.evaluate.behaviour import Behaviour
 
 HISTORIES = ((1, 3, "1 to 3 days"), (4, 10, "4 to 10 days"), (11, None, "more than 10 days"))
@@ -33,8 +33,8 @@ def stated(users: DataFrame, behaviour: Behaviour) -> dict[str, Ints]:
 def histories(behaviour: Behaviour, origin: int) -> dict[str, Ints]:
     """By days with a trip before the origin."""
     before = behaviour.trips(origin) & (behaviour.day < origin)
-    pairs = np.unique(np.stack([behaviour.user[before], behaviour.day[before]]), axis=1)
-    days = np.bincount(pairs[0], minlength=len(behaviour.users))
+    user, _ = distinct(behaviour.user[before], behaviour.day[before])[0]
+    days = np.bincount(user, minlength=len(behaviour.users))
     found = {f"history={name}": (days >= low) & (days <= (high or days.max(initial=0))) for low, high, name in HISTORIES}
     return {name: np.flatnonzero(inside) for name, inside in found.items() if inside.any()}
 

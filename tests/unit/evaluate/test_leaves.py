@@ -143,6 +143,21 @@ def test_models_find_what_was_planted() -> None:
     assert p[~known].mean() < 0.1 * p[known].mean()
 
 
+def test_the_chance_of_a_new_leaf_is_computed_where_it_can_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = world()
+    tables = [models.training_rows(models.features(made.log, MAIN, c), made.basket(c, c + 28), c) for c in (84, 112)]
+    fitted, at = models.fitted(tables, 1), models.features(made.log, MAIN, CUT)
+    assert fitted is not None
+    known, whole = at["days"] > 0, fitted.probabilities(at)
+    assert (whole[~known] > 0).all(), "fewer leaves than the shortlist has room for"
+    monkeypatch.setattr(models, "SHORTLIST", 4)
+    some = fitted.probabilities(at)
+    np.testing.assert_array_equal(some[known], whole[known])
+    held = ~known & (some > 0)
+    assert (held.sum(1) == np.minimum((~known).sum(1), 4)).all()
+    np.testing.assert_array_equal(some[held], whole[held])
+
+
 def test_one_class_only_teaches_nothing() -> None:
     made = world()
     at, basket = models.features(made.log, MAIN, CUT), made.basket(CUT, CUT + 28)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.evaluate.arrays import Bools, Floats, Ints, summed
+from equipoise.evaluate.arrays import Bools, Floats, Ints, distinct, summed
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
 from equipoise.tables.packing import HALF_LIVES
 
@@ -161,7 +161,8 @@ def _ends(log: Visits, rows: Ints, cut: int) -> tuple[Floats, Floats]:
 
 def _trip_days(log: Visits, rows: Ints) -> tuple[Ints, Ints]:
     """Distinct user × day, as (user, day)."""
-    return tuple(np.unique(np.stack([log.user[rows], log.day[rows]]), axis=1))
+    user, day = distinct(log.user[rows], log.day[rows])[0]
+    return user, day
 
 
 def _of_users(log: Visits, rows: Ints, cut: int) -> dict[str, Floats]:

@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from equipoise.evaluate.arrays import Bools, Floats, Ints, counted
+from equipoise.evaluate.arrays import Bools, Floats, Ints, counted, distinct
 from equipoise.evaluate.baselines import items as own
 from equipoise.evaluate.baselines import leaves, tifu
 from equipoise.evaluate.baselines.pairs import Visits
@@ -24,6 +24,9 @@ MODEL = "boosted_leaves"
 K = 10
 SLOTS = (1, 2, 3)
 """Places given to leaves that are new to the user."""
+
+LEAST = 1e-12
+"""Chance of a leaf whose chance was not computed, before its log."""
 
 CUTS = 4
 """Training cuts, a window apart; every label lies before the origin."""
@@ -66,7 +69,7 @@ def world(
     kept = np.isin(leaf_of[log.item], chosen) & np.isin(log.user, users)
     part = log.where(kept)
     user, leaf = np.searchsorted(users, part.user), np.searchsorted(chosen, leaf_of[part.item])
-    found, lines = np.unique(np.stack([user, leaf, part.day]), axis=1, return_counts=True)
+    found, lines = distinct(user, leaf, part.day)
     # A leaf's category is that of most of its items; ties by number.
     links = np.zeros((len(chosen), len(catalogue.categories)))
     inside = np.isin(leaf_of, chosen)
@@ -114,7 +117,7 @@ def comparisons(
         "popular": np.broadcast_to(basket.popularity, known.shape),
         "ease": at["near_own"].astype(np.float64),
         "entry_model": likely,
-        "entry_model and ease": np.log(likely / (1.0 - likely)) + near,
+        "entry_model and ease": np.log(np.maximum(likely, LEAST) / (1.0 - likely)) + near,
     }
     new = {name: np.where(known, 0.0, score - score.min() + 1e-9) for name, score in ways.items()}
     exploring = explored(basket, BASELINE, np.where(known, scored[BASELINE], 0.0), new)
