@@ -58,6 +58,7 @@ test: setup check ## Set-up, checks, unit and integration tests (under 20 minute
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
 	@bash .ci/movielens.sh
 	@bash .ci/rapids.sh
+	@bash .ci/readers.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
 airflow-test: setup ## The DAG in a real Airflow, in an environment of its own; QUICK=1 leaves out what takes minutes
@@ -72,6 +73,8 @@ bench: setup ## Ratios of two things measured in one run on this machine
 	@python -m tests.benchmarks.explore
 	@if [ -d $(WAREHOUSE)/gold/recommendations ]; then $(SUBMIT) tests/benchmarks/reasons.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
 		else echo "reasons: no lists in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
+	@if [ -e $(WAREHOUSE)/models/encoder/CURRENT ]; then python -m tests.benchmarks.zero_shot --warehouse $(WAREHOUSE); \
+		else echo "zero_shot: no model in $(WAREHOUSE); run make demo first to have it tried" >&2; fi
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
