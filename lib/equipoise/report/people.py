@@ -53,7 +53,11 @@ def their_lists(recommendations: DataFrame, items: DataFrame, users: list[str]) 
     titles = items.select("item_id", "title")  # item_id is its key: the join cannot fan out
     named = items.select(F.col("item_id").alias("reason_key"), F.col("title").alias("other"))
     mine = recommendations.filter(F.col("user_id").isin(*users)).join(titles, "item_id", "left").join(named, "reason_key", "left")
-    by_title = F.when(F.col("reason_code") == "same_users", F.replace("reason", "reason_key", "other"))
+    capitals = F.upper("other") == F.col("other")
+    readable = F.when(capitals, F.concat(F.substring("other", 1, 1), F.lower(F.expr("substring(other, 2)")))).otherwise(
+        F.col("other")
+    )
+    by_title = F.when(F.col("reason_code") == "same_users", F.replace("reason", "reason_key", readable))
     return mine.select(
         "user_id",
         "rank",
