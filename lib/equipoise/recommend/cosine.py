@@ -124,6 +124,10 @@ def _highest(values: Singles, number: int) -> tuple[Ints, Floats]:
 def _items_of(short: Ints, cosines: Ints, held: Ints, begins: Ints, taken: int) -> tuple[Ints, Floats]:
     """The first `taken` items of the texts (u, n), by cosine and place, with their cosines."""
     counts = (begins[1:] - begins[:-1])[short].ravel()
+    if (counts == 1).all():  # no two items share a text: every row is sorted by itself
+        items = held[begins[short]]
+        order = np.lexsort((items, -cosines))[:, :taken]
+        return np.take_along_axis(items, order, axis=1), np.take_along_axis(cosines, order, axis=1) / 10**DECIMALS
     user = np.repeat(np.repeat(np.arange(len(short)), short.shape[1]), counts)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     item = held[np.repeat(begins[short].ravel(), counts) + within]

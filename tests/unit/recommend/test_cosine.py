@@ -27,6 +27,19 @@ def test_nearest_is_a_full_sort_with_ties_by_place(limit: int) -> None:
         np.testing.assert_allclose(cosines[u], [exact[i] for i in order], atol=2e-9)
 
 
+@pytest.mark.parametrize("limit", [1, 7, 40, 500])
+def test_items_of_one_text_each_tie_by_place_too(limit: int) -> None:
+    rng = np.random.default_rng(limit)
+    users, texts = unit(rng, 9), unit(rng, 12)[rng.integers(0, 12, size=60)]  # equal vectors of different texts
+    text_of_item = rng.permutation(60)
+    items, cosines = nearest(users, texts, text_of_item, limit)
+    for u in range(9):
+        exact = [round(float(users[u] @ texts[t]), 9) for t in text_of_item]
+        order = sorted(range(60), key=lambda i: (-exact[i], i))[:limit]
+        assert items[u].tolist() == order
+        np.testing.assert_allclose(cosines[u], [exact[i] for i in order], atol=2e-9)
+
+
 def test_the_split_into_blocks_does_not_change_a_cosine() -> None:
     rng = np.random.default_rng(3)
     users, texts = unit(rng, 300, 384), unit(rng, 500, 384)
