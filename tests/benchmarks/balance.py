@@ -39,7 +39,7 @@ Bools = NDArray[np.bool_]
 K, CANDIDATES, PENALTY, ALPHA = 10, 200, 300.0, 0.01
 DISCOUNT = 1 / np.log2(np.arange(2, K + 2))
 WEIGHTS = np.round(np.arange(0.0, 0.95, 0.025), 3)
-FEW_WEIGHTS = np.array([0.0, 0.2, 0.3, 0.4, 0.5, 0.65])
+FEW_WEIGHTS = np.array([0.0, 0.3, 0.5, 0.65])
 """λ of the way by flow, which takes as long for one of them as the others for all."""
 LOSSES = (0.01, 0.03, 0.05)
 
