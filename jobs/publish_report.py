@@ -29,7 +29,8 @@ JOB = Job(
     name="publish_report",
     reads=(
         *("silver.events", "silver.items", "feature.category_shares", "feature.user_profile"),
-        *("gold.user_interests", "gold.user_segments", "gold.interest_migration", "gold.category_transitions", "gold.item_rules"),
+        *("gold.user_interests", "gold.user_segments", "gold.user_category_values"),
+        *("gold.interest_migration", "gold.category_transitions", "gold.item_rules"),
         *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values", "gold.balance"),
         *("gold.policy_estimates", "gold.recommendations", "gold.rule_effects", "gold.evaluation"),
     ),

@@ -1,4 +1,4 @@
-"""Says what each user is worth, by the model, by RFM and by K-means: gold.user_segments.
+"""Says what each user is worth, in all and per category, beside RFM and K-means: gold.user_segments, gold.user_category_values.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/segment_users.py --settings conf/demo.toml --as-of 2017-11-06
@@ -6,23 +6,63 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
+from datetime import date
+
+from pyspark.sql import functions as F
+
+from equipoise.features.cuts import cut_dates
+from equipoise.features.daily import first_days
+from equipoise.features.profile import trip_types
 from equipoise.job import Context, Job, main
+from equipoise.segments.categories import category_values
+from equipoise.segments.history import day_number, packed
 from equipoise.segments.table import check_users, user_segments
+from equipoise.segments.valued import How, published
+from equipoise.settings import Settings
 
 JOB = Job(
     name="segment_users",
-    reads=("feature.user_profile", "feature.user_vectors"),
-    writes=("gold.user_segments",),
-    sections=("segments",),
+    reads=("feature.user_profile", "feature.user_vectors", "gold.user_interests", "feature.daily_counts"),
+    writes=("gold.user_segments", "gold.user_category_values"),
+    sections=("segments", "windows"),
+    extra_inputs=lambda s, _: {"amounts": str(s.source.has_amounts), "cuts": str(s.training.training_cuts)},
 )
 
 
+def how(s: Settings, as_of: date) -> How:
+    """The settings as plain values; the ladder's threshold is told at the cuts that the language model learns it from."""
+    days = max(s.windows.days, s.segments.horizon_days)
+    cuts = cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, days).train
+    return How(
+        as_of=day_number(as_of), horizon_days=s.segments.horizon_days, churn_days=s.segments.churn_days, ladder=s.segments.ladder,
+        amounts=s.source.has_amounts, cuts=s.segments.value_cuts, threshold_cuts=tuple(map(day_number, cuts)),
+        seed=s.segments.value_seed,
+    )  # fmt: skip
+
+
 def run(ctx: Context) -> None:
-    profile, vectors = ctx.at_as_of("feature.user_profile"), ctx.at_as_of("feature.user_vectors")
-    ctx.say(f"{check_users(profile, vectors):,} users")
-    segments = ctx.settings.segments
-    table = user_segments(profile, vectors, as_of=ctx.as_of, horizon_days=segments.horizon_days, kmeans_seed=segments.kmeans_seed)
-    ctx.replace("gold.user_segments", table, {"as_of": ctx.as_of})
+    s = ctx.settings.segments
+    profile, vectors, interests = map(ctx.at_as_of, JOB.reads[:3])
+    daily, windows = ctx.read("feature.daily_counts"), ctx.settings.windows
+    users, model = check_users(profile, vectors)
+    ctx.say(f"{users:,} users, model {model}")
+    before = daily.filter(F.col("event_date") < F.lit(ctx.as_of))
+    trips = trip_types([ctx.as_of], first_days(before)[1])[ctx.as_of]
+    days = packed(before, as_of=ctx.as_of, trip_types=trips).persist()
+    try:
+        language = s.value_model == "language"
+        told, worth = published(
+            days, profile, vectors, how(ctx.settings, ctx.as_of), users=users, most=s.value_users, language=language, say=ctx.say
+        )
+        threshold = worth.threshold if worth and s.ladder == "spend" else None
+        table = user_segments(
+            profile, told, as_of=ctx.as_of, horizon_days=s.horizon_days, threshold=threshold, kmeans_seed=s.kmeans_seed
+        )
+        ctx.replace("gold.user_segments", table.withColumn("model_id", F.lit(model).cast("string")), {"as_of": ctx.as_of})
+        values = category_values(interests, before, as_of=ctx.as_of, origin=windows.origin, window_days=windows.days)
+        ctx.replace("gold.user_category_values", values, {"as_of": ctx.as_of})
+    finally:
+        days.unpersist()
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def _segment(world: World, user: str, number: int) -> dict[str, Any]:
         "user_id": user, "segment": ("O", "interest", "buy")[int(p.argmax())], "p_o": float(p[0]), "p_interest": float(p[1]),
         "p_buy": float(p[2]), "horizon_days": DAYS, "expected_spend": 1.0, "value_tier": 1,
         "rfm_cell": f"{1 + number % 5}-1-{1 + number % 3}",
-        "rfm_segment": "made", "kmeans_cluster": 1 + number % 3, "reason": "made",
+        "rfm_segment": "made", "kmeans_cluster": 1 + number % 3, "reason": "made", "value_model": "behaviour", "drivers": [],
     }  # fmt: skip
 
 

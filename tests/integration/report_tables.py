@@ -71,6 +71,7 @@ def write_night(
         "feature.user_profile": _profiles(users, rng),
         "gold.user_interests": _interests(users, tastes, rng),
         "gold.user_segments": _segments(users, rng),
+        "gold.user_category_values": _category_values(users),
         "gold.interest_migration": _moves(users, sizes, rng),
         "gold.category_transitions": _flows(tastes, rng),
         "gold.exploration_response": _responses(rng),
@@ -336,6 +337,10 @@ def _segments(users: list[str], rng: np.random.Generator) -> Records:
             "horizon_days": 28,
             "expected_spend": float(spend[i]),
             "value_tier": int(tier[i]),
+            "value_model": "behaviour",
+            "buy_threshold": 120.0,
+            "churn_risk": float(p[i, 0]) / 2,
+            "drivers": [{"driver": "trips", "log_odds": 0.7}],
             "rfm_cell": "5-4-5",
             "rfm_segment": RFM[min(int((1 - p[i, 2]) * 5), 4)],
             "kmeans_cluster": int(rng.integers(1, 6)),
@@ -343,6 +348,11 @@ def _segments(users: list[str], rng: np.random.Generator) -> Records:
         }
         for i, user in enumerate(users)
     ]
+
+
+def _category_values(users: list[str]) -> Records:
+    said = {"category": CATEGORIES[0], "horizon_days": 28, "segment": "O", "p_o": 0.6, "p_interest": 0.1, "p_buy": 0.3}
+    return [{"user_id": user, **said} for user in users]
 
 
 def _moves(users: list[str], sizes: Sizes, rng: np.random.Generator) -> Records:

@@ -257,7 +257,16 @@ def test_the_job_over_two_nights(spark: SparkSession, tmp_path: Path) -> None:
             {"user_id": u, "category": c, "rank": 1, "is_predicted_top": False, "reason": "r", **shares}
             for u in users for c in ("c0", "c1")
         ], day)  # fmt: skip
-        chances = {"p_o": 0.2, "p_interest": 0.3, "p_buy": 0.5, "horizon_days": 28, "segment": "buy", "reason": "r"}
+        chances = {
+            "p_o": 0.2,
+            "p_interest": 0.3,
+            "p_buy": 0.5,
+            "horizon_days": 28,
+            "segment": "buy",
+            "reason": "r",
+            "value_model": "behaviour",
+            "drivers": [],
+        }
         put(store, spark, "gold.user_segments", [{"user_id": u, **chances} for u in users], day)
     path = ROOT / "jobs" / "collect_feedback.py"
     job = runpy.run_path(str(path))

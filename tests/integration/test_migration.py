@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
@@ -189,11 +189,12 @@ def test_the_job_writes_its_slices_and_skips_the_second_time(spark: SparkSession
     store = Store(spark, str(tmp_path / "warehouse"))
     users = sorted({u for u, *_ in people()})
     values = {"p_o": 0.0, "p_interest": 0.0, "p_buy": 1.0, "horizon_days": 28, "reason": "r", "run_id": "r", "synthetic": True}
+    values |= {"value_model": "behaviour", "drivers": F.array()}
     rows = segments(spark, users)
     for column in CATALOGUE["gold.user_segments"].columns:
         if column.name not in rows.columns:
             value = AS_OF if column.name == "as_of" else values.get(column.name)
-            rows = rows.withColumn(column.name, F.lit(value).cast(column.type))
+            rows = rows.withColumn(column.name, (value if isinstance(value, Column) else F.lit(value)).cast(column.type))
     store.replace(rows, "gold.user_segments", {"as_of": AS_OF}, fingerprint="made", job="test")
     store.replace(daily(spark, people()), "feature.daily_counts", {}, fingerprint="made", job="test")
     path = ROOT / "jobs" / "track_migration.py"

@@ -17,6 +17,7 @@ from equipoise.evaluate.arrays import Bools, Floats, Ints
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
 from equipoise.evaluate.metrics.ranking import EMPTY
 from equipoise.evaluate.tasks.items import Lists
+from equipoise.segments.valued import LANGUAGE
 from equipoise.tables.feature import H_FEATURES
 from equipoise.tables.vocabulary import SLOTS
 
@@ -42,11 +43,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Segments:
-    """gold.user_segments beside the probabilities: RFM sum (NaN without cell), K-means cluster from 1 (0 without)."""
+    """gold.user_segments: RFM sum (NaN without cell), K-means cluster from 1 (0 without), what said the value, and the value as a
+    Prediction without categories."""
 
     known: Bools
     rfm_sum: Floats
     cluster: Ints
+    value_model: str
+    value: Prediction
 
 
 def prediction(vectors: DataFrame, behaviour: Behaviour, catalogue: Catalogue, categories: Sequence[str]) -> Prediction:
@@ -61,13 +65,7 @@ def prediction(vectors: DataFrame, behaviour: Behaviour, catalogue: Catalogue, c
         place = (user[:, None], catalogue.category_numbers(categories)[None, :])
         for into, column in zip((shares, visits), CATEGORY_COLUMNS, strict=True):
             into[place] = np.stack(rows[column].to_list())
-    p = np.zeros((users, len(CLASS_COLUMNS)))
-    p[user] = rows[list(CLASS_COLUMNS)].to_numpy(dtype=np.float64)
-    if rows["expected_spend"].isna().any() or not len(rows):
-        return Prediction(known, shares, visits, p, None)
-    spend = np.zeros(users)
-    spend[user] = rows["expected_spend"].to_numpy(dtype=np.float64)
-    return Prediction(known, shares, visits, p, spend)
+    return Prediction(known, shares, visits, *_value(user, rows, users))
 
 
 def mean(predictions: Sequence[Prediction]) -> Prediction:
@@ -90,13 +88,28 @@ def segments(table: DataFrame, behaviour: Behaviour) -> Segments:
     """gold.user_segments of the users."""
     parts = F.transform(F.split("rfm_cell", "-"), lambda part: part.cast("int"))
     total = F.aggregate(parts, F.lit(0), lambda a, b: a + b).alias("total")
-    user, rows = _of_users(table.select("user_id", total, "kmeans_cluster").toPandas(), behaviour)
+    model = F.coalesce("value_model", F.lit(LANGUAGE)).alias("value_model")  # null in rows older than the column
+    value = (*CLASS_COLUMNS, "expected_spend", model)
+    user, rows = _of_users(table.select("user_id", total, "kmeans_cluster", *value).toPandas(), behaviour)
     users = len(behaviour.users)
     known, rfm, cluster = np.zeros(users, dtype=bool), np.full(users, np.nan), np.zeros(users, dtype=np.int64)
     known[user] = True
     rfm[user] = rows["total"].to_numpy(dtype=np.float64)
     cluster[user] = rows["kmeans_cluster"].fillna(0).to_numpy(dtype=np.int64)
-    return Segments(known, rfm, cluster)
+    none = np.zeros((users, 0))
+    said = Prediction(known, none, none, *_value(user, rows, users))
+    return Segments(known, rfm, cluster, str(rows["value_model"].iloc[0]) if len(rows) else LANGUAGE, said)
+
+
+def _value(user: Ints, rows: pd.DataFrame, users: int) -> tuple[Floats, Floats | None]:
+    """(users, 3) class probabilities and (users,) spend of the rows, 0 for users without one; no spend where a row has none."""
+    p = np.zeros((users, len(CLASS_COLUMNS)))
+    p[user] = rows[list(CLASS_COLUMNS)].to_numpy(dtype=np.float64)
+    if rows["expected_spend"].isna().any() or not len(rows):
+        return p, None
+    spend = np.zeros(users)
+    spend[user] = rows["expected_spend"].to_numpy(dtype=np.float64)
+    return p, spend
 
 
 def lists(recommendations: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:

@@ -24,6 +24,7 @@ from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.rules import may_be_shown
 from equipoise.recommend.table import Sources, rows_for_blocks
+from equipoise.segments import valued
 
 METHODS = {"text": "text_lora", "tower": "tower"}
 """Name of a route in `method`."""
@@ -217,7 +218,7 @@ class Evaluation:
         return {RANKER: newcomers.features(sales, values, start, found.users, asked).score(weight)}
 
     def of_value(self, origin: date) -> list[Comparison]:
-        """Task value: scores and classes on the label window from the origin on, and their ROC curves."""
+        """Task value: scores and classes on the label window from the origin on, and their curves."""
         start, here = day_number(origin), origin == self.protocol.as_of
         score = self._rfm(start)
         tested = np.flatnonzero(self.segments.known if here else score.known)
@@ -228,8 +229,10 @@ class Evaluation:
         if here:
             answers |= {name: [self._model(p, tested) for p in found] for name, found in self.modelled.items()}
             answers["logit_12"] = [self._logit(tested)]
-        arguments = truth, answers, set(self.modelled), tested, origin
-        return [value.comparison(*arguments, self.groups), value.roc(*arguments)]
+            if self.segments.value_model != valued.LANGUAGE:  # else it is a copy of the model's own
+                answers[self.segments.value_model] = [self._model(self.segments.value, tested)]
+        arguments = truth, answers, {*self.modelled, valued.BEHAVIOUR}, tested, origin
+        return [value.comparison(*arguments, self.groups), value.curves(*arguments)]
 
     def _baskets(self, origin: date) -> tuple[NextBasket, NextBasket]:
         one = self.protocol

@@ -86,6 +86,29 @@ def crossed(segments: DataFrame, column: str) -> DataFrame:
     )
 
 
+def rfm_grid(segments: DataFrame) -> DataFrame:
+    """One row per fifth of recency × fifth of frequency: r, f, users, mean_spend (null without amounts), by r and f."""
+    fifths = F.split("rfm_cell", "-")
+    return (
+        segments.filter(F.col("rfm_cell").isNotNull())
+        .groupBy(fifths[0].cast("int").alias("r"), fifths[1].cast("int").alias("f"))
+        .agg(F.count("*").alias("users"), F.avg("expected_spend").alias("mean_spend"))
+        .orderBy("r", "f")
+    )
+
+
+def value_models(segments: DataFrame) -> DataFrame:
+    """One row per value_model and buy_threshold: users, and their mean churn_risk (null where it is not told)."""
+    told = segments.groupBy("value_model", "buy_threshold").agg(F.count("*").alias("users"), F.avg("churn_risk").alias("churn"))
+    return told.orderBy(F.desc("users"), "value_model")
+
+
+def segment_drivers(segments: DataFrame) -> DataFrame:
+    """One row per segment × driver: mean log_odds over its users, by segment and driver."""
+    each = segments.select("segment", F.explode("drivers").alias("d")).select("segment", "d.driver", "d.log_odds")
+    return each.groupBy("segment", "driver").agg(F.avg("log_odds").alias("log_odds")).orderBy("segment", "driver")
+
+
 def list_categories(recommendations: DataFrame) -> DataFrame:
     """One row per category: rows in lists, rows in explore slots, share of all rows."""
     total = recommendations.agg(F.count("*").cast("double").alias("total"))

@@ -38,6 +38,9 @@ class Facts:
     leads: pd.DataFrame
     segments: dict[str, pd.DataFrame]
     crossed: dict[str, pd.DataFrame]
+    rfm_grid: pd.DataFrame
+    value_models: pd.DataFrame
+    segment_drivers: pd.DataFrame
     list_categories: pd.DataFrame
     list_counts: pd.DataFrame
     reasons: pd.DataFrame
@@ -94,6 +97,9 @@ def gather(read: Read, as_of: date) -> Facts:
             leads=moves.leads(transitions).toPandas(),
             segments={c: aggregates.group_sizes(segments, c).toPandas() for c in SEGMENTATIONS},
             crossed={c: aggregates.crossed(segments, c).toPandas() for c in SEGMENTATIONS[2:]},
+            rfm_grid=aggregates.rfm_grid(segments).toPandas(),
+            value_models=aggregates.value_models(segments).toPandas(),
+            segment_drivers=aggregates.segment_drivers(segments).toPandas(),
             list_categories=aggregates.list_categories(lists).toPandas(),
             list_counts=aggregates.list_counts(lists).toPandas(),
             reasons=aggregates.reasons(lists).toPandas(),

@@ -90,6 +90,8 @@ METRICS: dict[str, Metric] = {
 PARTS = {"precision": ("Precision", UP), "recall": ("Recall", UP), "f1": ("F1", UP)}
 CATEGORY = "category_"
 ROC = "roc_tpr"
+POINTS = (ROC, "gain", "spend_said", "spend_seen", "p_said", "p_seen")
+"""Metrics that are points of curves; `cutoff` says which point."""
 """Points of a curve, drawn as one."""
 
 LEADING = {
@@ -193,6 +195,8 @@ METHODS: dict[str, str] = {
     "spend_112d": "money spent in the last 112 days",
     "kmeans_3": "three K-means clusters on recency, frequency and money",
     "logit_12": "multinomial logit on the 12 explicit features",
+    "behaviour": "the published value of users: linear models and boosted trees on their days",
+    "rfm_cells": "what followed in the user's cell of fifths of recency, frequency and money",
     "oracle": "knows the true class and nothing else: what three segments can reach at best; it does not compete",
 }
 """Methods in words, by the first word or the whole of their name."""

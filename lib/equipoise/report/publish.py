@@ -19,6 +19,7 @@ JOBS = {
     "gold.item_rules": "mine_associations",
     "gold.user_interests": "score_users",
     "gold.user_segments": "segment_users",
+    "gold.user_category_values": "segment_users",
     "gold.interest_migration": "track_migration",
     "gold.category_transitions": "track_migration",
     "gold.exploration_response": "collect_feedback",

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from equipoise.report.glossary import DIFFERENCE, LEADING, ROC, SEED_SPREAD, metric, order
+from equipoise.report.glossary import DIFFERENCE, LEADING, POINTS, SEED_SPREAD, metric, order
 from equipoise.report.score_charts import Whisker
 
 EVERYBODY = "all"
@@ -52,7 +52,7 @@ def of_task(evaluation: pd.DataFrame, task: str) -> pd.DataFrame:
 def plain(evaluation: pd.DataFrame, task: str) -> pd.DataFrame:
     """Plain values of a task over all users, at every origin: no differences, spreads or points of curves."""
     rows = evaluation[(evaluation["task"] == task) & (evaluation["user_group"] == EVERYBODY)]
-    return rows[~rows["metric"].str.contains(f"{DIFFERENCE}|{SEED_SPREAD}|^{ROC}$", regex=True)]
+    return rows[~rows["metric"].str.contains(f"{DIFFERENCE}|{SEED_SPREAD}|^(?:{'|'.join(POINTS)})$", regex=True)]
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:

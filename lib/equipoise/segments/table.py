@@ -11,20 +11,21 @@ from equipoise.errors import ContractError
 from equipoise.segments.kmeans import clusters
 from equipoise.segments.ranks import fifth
 from equipoise.segments.rfm import rfm
+from equipoise.segments.valued import PROBABILITIES, TOLD
 from equipoise.tables.vocabulary import SEGMENTS
 
-PROBABILITIES = ("p_o", "p_interest", "p_buy")
-"""Column of each of SEGMENTS, in their order."""
 
-
-def user_segments(profile: DataFrame, vectors: DataFrame, *, as_of: date, horizon_days: int, kmeans_seed: int) -> DataFrame:
-    """One row per user of the profile: gold.user_segments without run_id and synthetic; model_id is that of the user's row.
+def user_segments(
+    profile: DataFrame, worth: DataFrame, *, as_of: date, horizon_days: int, threshold: float | None, kmeans_seed: int
+) -> DataFrame:
+    """One row per user of the profile: gold.user_segments without model_id, run_id and synthetic.
 
     Args:
         profile: feature.user_profile of one as_of.
-        vectors: feature.user_vectors of the same as_of; `check_users` says whether they fit.
+        worth: what a value model says of the same users: user_id, value_model, `valued.TOLD`, drivers.
+        threshold: spend from which a user is of class buy; None on the ladder by events.
     """
-    said = vectors.select("user_id", "model_id", *PROBABILITIES, "expected_spend")
+    said = worth.select("user_id", "value_model", *TOLD, "drivers")
     names = rfm(profile).select("user_id", "rfm_cell", "rfm_segment")
     grouped = clusters(profile, len(SEGMENTS), kmeans_seed)
     whole = profile.join(said, "user_id").join(names, "user_id").join(grouped, "user_id")
@@ -35,11 +36,14 @@ def user_segments(profile: DataFrame, vectors: DataFrame, *, as_of: date, horizo
         F.lit(horizon_days).alias("horizon_days"),
         "expected_spend",
         fifth(F.col("expected_spend"), F.col("user_id")).alias("value_tier"),
+        "value_model",
+        F.lit(threshold).cast("double").alias("buy_threshold"),
+        "churn_risk",
+        "drivers",
         "rfm_cell",
         "rfm_segment",
         "kmeans_cluster",
         _reason(as_of, horizon_days).alias("reason"),
-        "model_id",
     )
 
 
@@ -50,7 +54,7 @@ def most_probable() -> Column:
 
 
 def _reason(as_of: date, horizon_days: int) -> Column:
-    """Numbers are the user's own in feature.user_profile, and the segment's probability."""
+    """Numbers are the user's own in feature.user_profile, the segment's probability and the strongest driver."""
     verdict = F.concat(
         F.col("segment"), F.lit(" with probability "), _decimal(F.greatest(*PROBABILITIES), 3), F.lit(f" in {horizon_days} days")
     )
@@ -59,7 +63,10 @@ def _reason(as_of: date, horizon_days: int) -> Column:
     last = F.concat(F.lit("last "), act, F.lit(" "), _whole("recency_days"), F.lit(f" days before {as_of.isoformat()}"))
     often = F.concat(act, F.lit(" on "), _whole("frequency"), F.lit(" of "), _whole("tenure_days"), F.lit(" days"))
     spent = F.concat(_decimal(F.col("monetary"), 2), F.lit(" spent"))
-    return F.concat(verdict, F.lit(": "), F.concat_ws(", ", last, often, F.when(F.col("monetary").isNotNull(), spent)))
+    most = F.try_element_at("drivers", F.lit(1))
+    way = F.when(most["log_odds"] > 0, F.lit("most for buying: ")).otherwise(F.lit("most against buying: "))
+    moved = F.when(most["log_odds"] != 0, F.concat(way, most["driver"]))
+    return F.concat(verdict, F.lit(": "), F.concat_ws(", ", last, often, F.when(F.col("monetary").isNotNull(), spent), moved))
 
 
 def _whole(name: str) -> Column:
@@ -70,11 +77,12 @@ def _decimal(value: Column, places: int) -> Column:
     return F.round(value, places).cast(f"decimal(18,{places})").cast("string")
 
 
-def check_users(profile: DataFrame, vectors: DataFrame) -> int:
-    """Number of users of the profile.
+def check_users(profile: DataFrame, vectors: DataFrame) -> tuple[int, str | None]:
+    """Number of users of the profile, and the one language model behind the vectors.
 
     Raises:
-        ContractError: when there are none, or when users of the profile have no vector or the other way round.
+        ContractError: when there are none, when users of the profile have no vector or the other way round, or when the
+            vectors come from several models.
     """
     users = profile.select("user_id"), vectors.select("user_id")
     names = ("feature.user_profile", "feature.user_vectors")
@@ -84,7 +92,10 @@ def check_users(profile: DataFrame, vectors: DataFrame) -> int:
             examples = ", ".join(str(r[0]) for r in lost.orderBy("user_id").take(3))
             way_out = "run build_features and score_users for this as_of again"
             raise ContractError(f"{number} users of {names[here]} are not in {names[there]}, such as {examples}; {way_out}")
-    number = users[0].count()
-    if not number:
+    per_model = vectors.groupBy("model_id").count().orderBy("model_id").collect()
+    if not per_model:
         raise ContractError(f"{names[0]} has no users at this as_of, expected at least one; run build_features for it first")
-    return number
+    if len(per_model) > 1:
+        listed = ", ".join(str(r["model_id"]) for r in per_model)
+        raise ContractError(f"{names[1]} has rows of {len(per_model)} models ({listed}), expected one; run score_users again")
+    return sum(int(r["count"]) for r in per_model), per_model[0]["model_id"]

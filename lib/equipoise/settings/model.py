@@ -238,6 +238,15 @@ class Segments(Section):
         "events", description="events: buy = purchase, interest = any look or lesser event; spend: by money."
     )
     horizon_days: Count = Field(28, description="Length of the label window.")
+    value_model: Literal["behaviour", "language"] = Field(
+        "behaviour",
+        description="What p's and expected spend are published from: behaviour: linear models and boosted trees on days of behaviour, "
+        "or the means of RFM cells where those did better; language: the language model.",
+    )
+    value_cuts: Count = Field(12, description="Cuts, half a horizon apart, that the value model learns at, at most.")
+    value_users: Count = Field(50_000, description="Users that it learns from, at most: a seeded sample.")
+    value_seed: Count = Field(1, description="Seed of that sample and of the boosted trees.")
+    churn_days: Count = Field(84, description="churn_risk is the chance of no event of the user's own in so many days.")
     kmeans_seed: Count = Field(1, description="Seed of K-means.")
 
 

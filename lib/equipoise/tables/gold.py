@@ -61,6 +61,7 @@ USER_SEGMENTS = Table(
         "segment_known": f"segment IN ({sql_list(SEGMENTS)})",
         "probabilities_sum_to_1": "abs(p_o + p_interest + p_buy - 1) <= 0.000001",
         "value_tier_range": "value_tier IS NULL OR value_tier BETWEEN 1 AND 5",
+        "churn_risk_range": "churn_risk IS NULL OR churn_risk BETWEEN 0 AND 1",
     },
     columns=(
         USER,
@@ -72,6 +73,28 @@ USER_SEGMENTS = Table(
         Column("expected_spend", "DOUBLE", "Expected money in the horizon.", "the source has no amounts"),
         Column("value_tier", "INT", "Fifth of expected_spend: 5 is the highest.", "the source has no amounts"),
         Column(
+            "value_model",
+            "STRING",
+            "What said the probabilities and the spend: behaviour (linear models and boosted trees on days), rfm_cells (what followed in the user's RFM cell: where that picked the better tenth one horizon earlier) or language (the language model: by setting, or where history is short).",
+        ),
+        Column(
+            "buy_threshold",
+            "DOUBLE",
+            "Spend in the horizon from which a user is of class buy: the median of those who spent, at earlier cuts.",
+            "the ladder goes by events (any purchase is of class buy), or value_model is language",
+        ),
+        Column(
+            "churn_risk",
+            "DOUBLE",
+            "Probability of no event of the user's own in segments.churn_days from as_of.",
+            "value_model is not behaviour, or no window so long lies behind as_of",
+        ),
+        Column(
+            "drivers",
+            "ARRAY<STRUCT<driver: STRING, log_odds: DOUBLE>>",
+            "What moved the user's log-odds of class buy away from those of the middle user, the strongest first: exact Shapley values over groups of signals, which add up to the difference. Empty when value_model is not behaviour.",
+        ),
+        Column(
             "rfm_cell",
             "STRING",
             "Quintiles of recency, frequency and money, such as 5-4-5 (5 is best).",
@@ -82,6 +105,33 @@ USER_SEGMENTS = Table(
             "kmeans_cluster", "INT", "K-means cluster on RFM, numbered by rising mean spend from 1.", "too few users to cluster"
         ),
         Column("reason", "STRING", "Why, in words, from feature.user_profile."),
+        *STAMPS,
+    ),
+)
+
+USER_CATEGORY_VALUES = Table(
+    "gold",
+    "user_category_values",
+    "user × category",
+    "What each user does next in each category that the model knows: nothing, something, or a purchase. The categories of gold.user_interests.",
+    key=("user_id", "category", "as_of"),
+    slice_by=("as_of",),
+    checks={
+        "segment_known": f"segment IN ({sql_list(SEGMENTS)})",
+        "probabilities_sum_to_1": "abs(p_o + p_interest + p_buy - 1) <= 0.000001",
+    },
+    columns=(
+        USER,
+        CATEGORY,
+        Column("horizon_days", "INT", "Length of the window the probabilities speak of, from as_of."),
+        Column("segment", "STRING", "Most probable class: O (nothing), interest, buy."),
+        Column("p_o", "DOUBLE", "Probability of no event of the knowing types in the category in the window."),
+        Column("p_interest", "DOUBLE", "Probability of such events without a purchase; 0 where a source has purchases only."),
+        Column(
+            "p_buy",
+            "DOUBLE",
+            "Probability of a purchase in it: that of any such event times the share of earlier windows with one in which the user bought, shrunk to the category's and everybody's.",
+        ),
         *STAMPS,
     ),
 )
@@ -220,6 +270,7 @@ EVALUATION = Table(
 GOLD = (
     USER_INTERESTS,
     USER_SEGMENTS,
+    USER_CATEGORY_VALUES,
     INTEREST_MIGRATION,
     CATEGORY_TRANSITIONS,
     ITEM_RULES,

@@ -146,10 +146,22 @@ def test_oracle_names_every_class_and_the_true_probability_wins() -> None:
     assert got["true", "log_loss"] < got["population", "log_loss"]
     assert got["true", "ece"] < 2 * got["true", "ece_null_p95"]
     assert got["true", "brier"] == pytest.approx(np.mean((1 - p[:, 0] - (label > 0)) ** 2))
-    points = rows(value.roc(truth, answers, {"true"}, np.arange(800), date(2020, 3, 2)), resamples=100, seed=1)
-    curve = {r.cutoff: r.value for r in points if r.method == "true"}
-    assert sorted(curve) == list(range(5, 100, 5))
-    assert (np.diff([curve[c] for c in sorted(curve)]) >= 0).all()
+    points = rows(value.curves(truth, answers, {"true"}, np.arange(800), date(2020, 3, 2)), resamples=100, seed=1)
+    found = {(r.metric, r.cutoff): r.value for r in points if r.method == "true"}
+    roc = [found["roc_tpr", c] for c in range(5, 100, 5)]
+    assert (np.diff(roc) >= 0).all()
+    spend, said = label * 10.0, p @ [0, 10, 20.0]
+    order = np.argsort(-said)
+    for share in range(10, 100, 10):
+        assert found["gain", share] == pytest.approx(spend[order[: 8 * share]].sum() / spend.sum())
+    for tenth in range(10):
+        members = order[::-1][80 * tenth : 80 * (tenth + 1)]
+        assert found["spend_said", tenth + 1] == pytest.approx(said[members].mean())
+        assert found["spend_seen", tenth + 1] == pytest.approx(spend[members].mean())
+    assert found["p_seen", 10] > found["p_seen", 1]
+    assert {k for k, _ in found} == {"roc_tpr", "gain", "spend_said", "spend_seen", "p_said", "p_seen"}
+    without = {r.metric for r in points if r.method == "population"}
+    assert without == {"roc_tpr", "p_said", "p_seen"}, "it orders nobody by spend"
 
 
 def test_list_shares_and_their_distance_to_the_target() -> None:

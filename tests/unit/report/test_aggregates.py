@@ -159,3 +159,21 @@ def test_of_each_set_of_names_one_rule_is_told(spark: SparkSession) -> None:
         ("category", ["a", "b"], "c", 5),
         ("product_type", ["x"], "y", 1),
     ]
+
+
+def test_rfm_cells_drivers_and_value_models_are_counted(spark: SparkSession) -> None:
+    drivers = "array(named_struct('driver', 'trips', 'log_odds', {}D), named_struct('driver', 'spend', 'log_odds', 1D))"
+    table = spark.createDataFrame(
+        [("u1", "O", "5-4-1", 10.0, "-2"), ("u2", "O", "5-4-3", 30.0, "0"), ("u3", "buy", None, 80.0, "4")],
+        "user_id STRING, segment STRING, rfm_cell STRING, expected_spend DOUBLE, x STRING",
+    ).withColumns(
+        {"value_model": F.lit("behaviour"), "buy_threshold": F.lit(9.5), "churn_risk": F.expr("expected_spend / 100"),
+         "drivers": F.expr(drivers.format(0)).cast("array<struct<driver:string,log_odds:double>>")}
+    )  # fmt: skip
+    moved = F.transform(
+        "drivers", lambda d: F.struct(d["driver"].alias("driver"), (d["log_odds"] * F.col("x")).alias("log_odds"))
+    )
+    assert rows(aggregates.rfm_grid(table)) == [(5, 4, 2, 20.0)]
+    assert rows(aggregates.value_models(table)) == [("behaviour", 9.5, 3, pytest.approx(0.4))]
+    found = rows(aggregates.segment_drivers(table.withColumn("drivers", moved)))
+    assert found == [("O", "spend", -1.0), ("O", "trips", 0.0), ("buy", "spend", 4.0), ("buy", "trips", 0.0)]

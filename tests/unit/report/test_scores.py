@@ -104,6 +104,21 @@ def test_roc_points_become_one_curve() -> None:
     assert "model finds 50.00 % of the buyers" in curve.finding
 
 
+def test_gains_and_tenths_become_pictures_of_the_best_method_with_a_trained_part() -> None:
+    rows = [score("value", m, "ngini", v, seeds=s) for m, v, s in (("model", 0.7, 1), ("rfm_sum", 0.8, None))]
+    rows += [score("value", m, "gain", v, cutoff=c) for m in ("model", "rfm_sum") for c, v in ((10, 0.4), (50, 0.9))]
+    said, seen = (10.0, 20.0, 40.0), (12.0, 20.0, 33.0)
+    for kind, values in (("said", said), ("seen", seen)):
+        rows += [score("value", "model", f"spend_{kind}", v, cutoff=c) for c, v in enumerate(values, start=1)]
+    blocks = [b for b in section.section(nothing(evaluation=evaluation(*rows))).blocks if b.kind == "figure"]
+    gain = next(b for b in blocks if b.finding.startswith("Spend held"))
+    assert "the tenth that model puts first brought 40.00 % of it" in gain.finding
+    tenths = next(b for b in blocks if "by tenths" in b.finding)
+    assert "said and seen are 7.00 apart at most" in tenths.finding
+    assert tenths.numbers is not None
+    assert [r[1:] for r in tenths.numbers.rows] == [("10.00", "12.00"), ("20.00", "20.00"), ("40.00", "33.00")]
+
+
 def test_metric_names() -> None:
     assert metric("ndcg", 10)[0] == "NDCG@10"
     assert (

@@ -189,6 +189,26 @@ def test_segments_say_what_probabilities_expect() -> None:
     assert "No RFM segments" in notes(section) and "No value tiers" not in notes(section)
 
 
+def test_segments_say_who_said_the_value_what_drives_it_and_where_the_spend_is() -> None:
+    sizes = frame(SIZES, ("O", 3, 0.7, 0.2, 0.1, 5.0, 15.0), ("buy", 1, 0.1, 0.2, 0.7, 90.0, 90.0))
+    told = {
+        "segments": {**nothing().segments, "segment": sizes},
+        "value_models": frame(("value_model", "buy_threshold", "users", "churn"), ("rfm_cells", 116.25, 4, None)),
+        "segment_drivers": frame(
+            ("segment", "driver", "log_odds"),
+            ("O", "spend", -1.5), ("O", "trips", -0.4), ("buy", "spend", 0.3), ("buy", "trips", 2.0),
+        ),
+        "rfm_grid": frame(("r", "f", "users", "mean_spend"), (1, 1, 3, 5.0), (5, 4, 1, 90.0)),
+    }  # fmt: skip
+    section = segments.section(nothing(**told))
+    assert "what followed in the user's RFM cell" in section.lead[1]
+    assert "begins at a spend of 116.2" in section.lead[1]
+    assert "silent" not in section.lead[1]
+    said = findings(section)
+    assert "What sets segment buy apart is trips most of all, and O spend" in said
+    assert "Users of recency 5 and frequency 4 (5 is best) are expected to spend most, 90.00 a head against 26.25 of all" in said
+
+
 def test_lists_are_compared_with_targets_by_total_variation() -> None:
     categories = frame(CATEGORIES, ("A", 0.8, 0.5, 0.6, 1), ("B", 0.2, 0.5, 0.4, 1))
     shown = frame(("category", "rows", "explored", "share"), ("A", 12, 0, 0.6), ("B", 4, 0, 0.2), ("C", 4, 4, 0.2))

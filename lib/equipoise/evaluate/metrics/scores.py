@@ -49,12 +49,22 @@ def _gini(weights: Floats, amount: Floats, score: Floats) -> Floats:
     return 2.0 * ratio(area, rows.sum(1) * total.sum(1)) - 1.0
 
 
+def captured(weights: Floats, amount: Floats, score: Floats, share: float) -> Floats:
+    """Part of all `amount` that the `share` of rows with the highest score hold; a tied group enters in part."""
+    rows, total = _grouped(weights, score, np.ones_like(amount), amount)
+    room = share * rows.sum(1, keepdims=True) - (np.cumsum(rows, axis=1) - rows)
+    part = np.clip(room, 0.0, rows) / np.maximum(rows, 1e-300)
+    return ratio((part * total).sum(1), total.sum(1))
+
+
 def decile_lift(weights: Floats, amount: Floats, score: Floats) -> Floats:
     """Mean amount in the tenth of rows with the highest score ÷ mean amount of all; a tied group enters in part."""
-    rows, total = _grouped(weights, score, np.ones_like(amount), amount)
-    room = TOP_SHARE * rows.sum(1, keepdims=True) - (np.cumsum(rows, axis=1) - rows)
-    part = np.clip(room, 0.0, rows) / np.maximum(rows, 1e-300)
-    return ratio((part * total).sum(1), TOP_SHARE * total.sum(1))
+    return captured(weights, amount, score, TOP_SHARE) / TOP_SHARE
+
+
+def mean_in_bin(weights: Floats, values: Floats, score: Floats, which: int) -> Floats:
+    """Mean of the values over the rows in bin `which` (0..9) of `equal_mass_bins` by score; NaN: the bin is empty."""
+    return mean(weights * (equal_mass_bins(score) == which), values)
 
 
 def true_positive_rate(weights: Floats, label: Floats, score: Floats, at: float) -> Floats:

@@ -22,6 +22,12 @@ NULL_SEED = 1
 ROC_STEPS = range(5, 100, 5)
 """False-positive rates, in percent, at which the ROC curve is given: metric roc_tpr, the rate in `cutoff`."""
 
+GAIN_STEPS = range(10, 100, 10)
+"""Parts of the users, in percent, best first, whose part of all spend is given: metric gain, the part in `cutoff`."""
+
+TENTHS = range(scores.ECE_BINS)
+"""Tenths of the users by what is said of them: spend_said and spend_seen, p_said and p_seen, `cutoff` 1 the lowest to 10."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -105,10 +111,10 @@ def comparison(
     return Comparison("value", origin.isoformat(), tested, tuple(methods), baseline, groups=groups)
 
 
-def roc(truth: Outcome, answers: Mapping[str, Sequence[Answer]], trained: set[str], tested: Ints, origin: date) -> Comparison:
-    """The ROC curve of each method over all users, as points."""
+def curves(truth: Outcome, answers: Mapping[str, Sequence[Answer]], trained: set[str], tested: Ints, origin: date) -> Comparison:
+    """Over all users, as points: the ROC curve of each method, its gains, and what it said beside what came, by tenths."""
     methods = [
-        Method(name, tuple(tuple(_roc_points(truth, one)) for one in runs), len(runs) if name in trained else None)
+        Method(name, tuple(tuple(_points(truth, one)) for one in runs), len(runs) if name in trained else None)
         for name, runs in answers.items()
     ]
     return Comparison("value", origin.isoformat(), tested, tuple(methods))
@@ -162,8 +168,24 @@ def _classes(label: Ints, named: Ints) -> list[Measure]:
     return found
 
 
-def _roc_points(truth: Outcome, answer: Answer) -> list[Measure]:
+def _points(truth: Outcome, answer: Answer) -> list[Measure]:
     pair = (truth.buys, answer.score)
-    return [
+    found = [
         Measure("roc_tpr", step, partial(scores.true_positive_rate, at=step / 100), pair, interval=False) for step in ROC_STEPS
+    ]
+    if truth.spend is not None and answer.worth is not None:
+        ordered = (truth.spend, answer.worth)
+        found += [Measure("gain", s, partial(scores.captured, share=s / 100), ordered, interval=False) for s in GAIN_STEPS]
+    if truth.spend is not None and answer.money is not None:
+        found += _by_tenths("spend", truth.spend, answer.money)
+    if answer.buys is not None:
+        found += _by_tenths("p", truth.buys, answer.buys)
+    return found
+
+
+def _by_tenths(name: str, seen: Floats, said: Floats) -> list[Measure]:
+    return [
+        Measure(f"{name}_{kind}", tenth + 1, partial(scores.mean_in_bin, which=tenth), (values, said), interval=False)
+        for kind, values in (("said", said), ("seen", seen))
+        for tenth in TENTHS
     ]

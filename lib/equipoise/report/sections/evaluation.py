@@ -82,6 +82,7 @@ def _task(evaluation: pd.DataFrame, task: str) -> list[Block]:
     blocks: list[Block] = [Heading(f"task-{task}", question, f"{text} {where}".strip())]
     blocks.append(_figure(rows, front, finding(rows, front[0]), _table(rows, found)))
     blocks += [*_differences(evaluation, task, front), *curves.roc(evaluation, task)]
+    blocks += [*curves.gains(evaluation, task), *curves.tenths(evaluation, task)]
     chunks = [rest[i : i + PANELS] for i in range(0, len(rest), PANELS)]
     further = [_figure(rows, chunk, "; ".join(k.label for k in chunk)) for chunk in chunks]
     blocks += _elsewhere(evaluation, task, str(first["origin"]))

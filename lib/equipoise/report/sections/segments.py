@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from equipoise.report.charts import Series, bars
+from equipoise.report.charts import Series, bars, heat
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Heading, Note, NumberTable, Section, empty
 from equipoise.report.palette import BLUE, GREEN, GREY, ORANGE
@@ -13,6 +13,12 @@ from equipoise.tables.vocabulary import SEGMENTS
 
 ANCHOR, TITLE = "segments", "Segments and value"
 MEANING = {"O": "nothing bought", "interest": "some interest", "buy": "buys"}
+SAID_BY = {
+    "behaviour": "Probabilities and spend are those of linear models and boosted trees learnt from days of behaviour",
+    "rfm_cells": "Probabilities and spend are what followed in the user's RFM cell: at the last horizon that picked a better "
+    "tenth of users than the value model did",
+    "language": "Probabilities and spend are those of the language model",
+}
 P = dict(zip(SEGMENTS, ("p_o", "p_interest", "p_buy"), strict=True))
 COLOURS = dict(zip(SEGMENTS, (GREY, ORANGE, BLUE), strict=True))
 
@@ -24,10 +30,14 @@ def section(facts: Facts) -> Section:
         return empty(ANCHOR, TITLE, "gold.user_segments has no rows for this date.")
     lead = (
         "Every user with some behaviour before the date gets a probability for each of three classes in the coming window: O "
-        "(nothing), interest and buy. Their segment is the likeliest; expected spend and its fifths (value tiers) follow from "
-        "the probabilities."
+        "(nothing), interest and buy. Their segment is the likeliest; value tiers are fifths of expected spend.",
+        *_said_by(facts),
     )
-    others = [*_beside(facts, "rfm_segment", "RFM segment"), *_beside(facts, "kmeans_cluster", "K-means cluster")]
+    others = [
+        *_grid(facts),
+        *_beside(facts, "rfm_segment", "RFM segment"),
+        *_beside(facts, "kmeans_cluster", "K-means cluster"),
+    ]
     beside = (
         [
             Heading(
@@ -41,7 +51,70 @@ def section(facts: Facts) -> Section:
         if others
         else []
     )
-    return Section(ANCHOR, TITLE, (lead,), (_sizes(sizes), *_tiers(facts), *beside))
+    return Section(ANCHOR, TITLE, lead, (_sizes(sizes), *_drivers(facts), *_tiers(facts), *beside))
+
+
+def _said_by(facts: Facts) -> list[str]:
+    """Which model said the value, and from which spend on a user counts as buying."""
+    out = []
+    for _, row in facts.value_models.iterrows():
+        threshold, churn = row["buy_threshold"], row["churn"]
+        ladder = "" if pd.isna(threshold) else f" Class buy begins at a spend of {number(float(threshold))} in the window."
+        gone = "" if pd.isna(churn) else f" On average {percent(float(churn))} of them are expected to fall silent for long."
+        out.append(f"{SAID_BY[str(row['value_model'])]} ({plural(row['users'], 'user')}).{ladder}{gone}")
+    return out
+
+
+def _drivers(facts: Facts) -> list[Block]:
+    """What moves the users of each segment away from the middle user."""
+    told = facts.segment_drivers
+    if told.empty:
+        return []
+    wide = told.pivot_table(index="segment", columns="driver", values="log_odds").reindex(
+        [s for s in SEGMENTS if s in set(told["segment"])]
+    )
+    order = list(wide.abs().max().sort_values(ascending=False).index)
+    top, bottom = str(wide.index[-1]), str(wide.index[0])
+    finding = (
+        f"What sets segment {top} apart is {wide.loc[top].astype(float).idxmax()} most of all, and {bottom} "
+        f"{wide.loc[bottom].astype(float).idxmin()}"
+    )
+    cells = [[float(wide.loc[s, d]) for d in order] for s in wide.index]
+    svg = heat([str(s) for s in wide.index], order, cells, finding, text=lambda v: f"{v:+.2f}")
+    note = (
+        "Mean log-odds of class buy that each group of signals adds to the middle user's: exact Shapley values. "
+        "Those of each user are in gold.user_segments, in the column drivers."
+    )
+    return [Figure(finding, svg, note)]
+
+
+def _grid(facts: Facts) -> list[Block]:
+    """Fifths of recency by fifths of frequency, by expected spend."""
+    grid = facts.rfm_grid
+    if grid.empty or grid["mean_spend"].isna().all():
+        return []
+    mean = float((grid["mean_spend"] * grid["users"]).sum() / grid["users"].sum())
+    at = {(int(r), int(f)): float(v) for r, f, v in zip(grid["r"], grid["f"], grid["mean_spend"], strict=True)}
+    fifths = range(5, 0, -1)
+    best = max(at, key=lambda cell: at[cell])
+    finding = (
+        f"Users of recency {best[0]} and frequency {best[1]} (5 is best) are expected to spend most, {number(at[best])} a head "
+        f"against {number(mean)} of all"
+    )
+    svg = heat(
+        [f"recency {r}" for r in fifths],
+        [f"frequency {f}" for f in range(1, 6)],
+        [[at.get((r, f)) for f in range(1, 6)] for r in fifths],
+        finding,
+        middle=mean,
+        text=count,
+    )
+    rows = [
+        (str(int(r)), str(int(f)), count(n), number(float(v)))
+        for r, f, n, v in zip(grid["r"], grid["f"], grid["users"], grid["mean_spend"], strict=True)
+    ]
+    numbers = NumberTable("RFM cells as numbers", ("recency", "frequency", "users", "mean expected spend"), rows)
+    return [Figure(finding, svg, "Mean expected spend per cell; orange above the mean of all users, blue below.", numbers)]
 
 
 def _sizes(sizes: pd.DataFrame) -> Figure:
