@@ -73,6 +73,8 @@ bench: setup ## Ratios of two things measured in one run on this machine
 	@python -m tests.benchmarks.explore
 	@if [ -d $(WAREHOUSE)/gold/recommendations ]; then $(SUBMIT) tests/benchmarks/reasons.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
 		else echo "reasons: no lists in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
+	@if [ -d $(WAREHOUSE)/feature/user_vectors ]; then $(SUBMIT) tests/benchmarks/ablation.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
+		else echo "ablation: no vectors in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
 	@if [ -e $(WAREHOUSE)/models/encoder/CURRENT ]; then python -m tests.benchmarks.zero_shot --warehouse $(WAREHOUSE); \
 		else echo "zero_shot: no model in $(WAREHOUSE); run make demo first to have it tried" >&2; fi
 

@@ -23,7 +23,11 @@ STEPS = (
     Step("mine_associations", ("ingest_events",), ("gold.item_rules",)),
     Step(TRAINING, ("build_features",)),
     Step("score_users", (TRAINING,), ("gold.user_interests",)),
-    Step("segment_users", ("score_users",), ("gold.user_segments", "gold.user_category_values")),
+    Step(
+        "segment_users",
+        ("score_users",),
+        ("gold.user_segments", "gold.user_category_values", "gold.segment_transitions", "gold.segment_profiles"),
+    ),
     Step("track_migration", ("segment_users",), ("gold.interest_migration", "gold.category_transitions")),
     Step("collect_feedback", ("segment_users",), ("gold.exploration_response", "gold.exploration_budgets")),
     Step("value_items", ("score_users",), ("gold.user_item_values",)),

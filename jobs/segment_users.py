@@ -1,4 +1,4 @@
-"""Says what each user is worth, in all and per category, beside RFM and K-means: gold.user_segments, gold.user_category_values.
+"""Says what each user is worth, in all and per category, which users are alike, and who moved: gold.user_segments and three more.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/segment_users.py --settings conf/demo.toml --as-of 2017-11-06
@@ -14,16 +14,20 @@ from equipoise.features.cuts import cut_dates
 from equipoise.features.daily import first_days
 from equipoise.features.profile import trip_types
 from equipoise.job import Context, Job, main
+from equipoise.segments import portraits
+from equipoise.segments.before import lasting, moves
 from equipoise.segments.categories import category_values
+from equipoise.segments.groups import interest_groups
 from equipoise.segments.history import day_number, packed
 from equipoise.segments.table import check_users, user_segments
-from equipoise.segments.valued import How, published
+from equipoise.segments.valued import LANGUAGE, How, published
 from equipoise.settings import Settings
 
 JOB = Job(
     name="segment_users",
     reads=("feature.user_profile", "feature.user_vectors", "gold.user_interests", "feature.daily_counts"),
-    writes=("gold.user_segments", "gold.user_category_values"),
+    earlier=("gold.user_segments",),
+    writes=("gold.user_segments", "gold.user_category_values", "gold.segment_transitions", "gold.segment_profiles"),
     sections=("segments", "windows"),
     extra_inputs=lambda s, _: {"amounts": str(s.source.has_amounts), "cuts": str(s.training.training_cuts)},
 )
@@ -41,27 +45,33 @@ def how(s: Settings, as_of: date) -> How:
 
 
 def run(ctx: Context) -> None:
-    s = ctx.settings.segments
+    s, windows = ctx.settings.segments, ctx.settings.windows
+    at: dict[str, object] = {"as_of": ctx.as_of}
     profile, vectors, interests = map(ctx.at_as_of, JOB.reads[:3])
-    daily, windows = ctx.read("feature.daily_counts"), ctx.settings.windows
     users, model = check_users(profile, vectors)
     ctx.say(f"{users:,} users, model {model}")
-    before = daily.filter(F.col("event_date") < F.lit(ctx.as_of))
-    trips = trip_types([ctx.as_of], first_days(before)[1])[ctx.as_of]
-    days = packed(before, as_of=ctx.as_of, trip_types=trips).persist()
+    daily = ctx.read("feature.daily_counts").filter(F.col("event_date") < F.lit(ctx.as_of))
+    trips = trip_types([ctx.as_of], first_days(daily)[1])[ctx.as_of]
+    days = packed(daily, as_of=ctx.as_of, trip_types=trips).persist()
+    values, asked = how(ctx.settings, ctx.as_of), s.value_model == LANGUAGE
+    told, worth = published(days, profile, vectors, values, users=users, most=s.value_users, language=asked, say=ctx.say)
+    earlier = ctx.read_earlier("gold.user_segments")
+    groups = lasting(interest_groups(interests, k=s.interest_groups, seed=s.kmeans_seed), earlier)
+    threshold = worth.threshold if worth and s.ladder == "spend" else None
+    table = user_segments(
+        *(profile, told, groups), as_of=ctx.as_of, horizon_days=s.horizon_days, threshold=threshold, kmeans_seed=s.kmeans_seed
+    ).persist()
+    stamp = F.lit(model).cast("string")
     try:
-        language = s.value_model == "language"
-        told, worth = published(
-            days, profile, vectors, how(ctx.settings, ctx.as_of), users=users, most=s.value_users, language=language, say=ctx.say
-        )
-        threshold = worth.threshold if worth and s.ladder == "spend" else None
-        table = user_segments(
-            profile, told, as_of=ctx.as_of, horizon_days=s.horizon_days, threshold=threshold, kmeans_seed=s.kmeans_seed
-        )
-        ctx.replace("gold.user_segments", table.withColumn("model_id", F.lit(model).cast("string")), {"as_of": ctx.as_of})
-        values = category_values(interests, before, as_of=ctx.as_of, origin=windows.origin, window_days=windows.days)
-        ctx.replace("gold.user_category_values", values, {"as_of": ctx.as_of})
+        ctx.replace("gold.user_segments", table.withColumn("model_id", stamp), at)
+        each = category_values(interests, daily, as_of=ctx.as_of, origin=windows.origin, window_days=windows.days)
+        ctx.replace("gold.user_category_values", each, at)
+        moved = moves(table, earlier, days, worth, values, kmeans_seed=s.kmeans_seed)
+        ctx.replace("gold.segment_transitions", moved.withColumn("model_id", stamp), at)
+        found = portraits.portraits(table, profile, interests)
+        ctx.replace("gold.segment_profiles", portraits.frame(found, table).withColumn("model_id", stamp), at)
     finally:
+        table.unpersist()
         days.unpersist()
 
 

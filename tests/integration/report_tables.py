@@ -72,6 +72,8 @@ def write_night(
         "gold.user_interests": _interests(users, tastes, rng),
         "gold.user_segments": _segments(users, rng),
         "gold.user_category_values": _category_values(users),
+        "gold.segment_transitions": _segment_moves(),
+        "gold.segment_profiles": _portraits(sizes),
         "gold.interest_migration": _moves(users, sizes, rng),
         "gold.category_transitions": _flows(tastes, rng),
         "gold.exploration_response": _responses(rng),
@@ -344,10 +346,37 @@ def _segments(users: list[str], rng: np.random.Generator) -> Records:
             "rfm_cell": "5-4-5",
             "rfm_segment": RFM[min(int((1 - p[i, 2]) * 5), 4)],
             "kmeans_cluster": int(rng.integers(1, 6)),
+            "interest_group": int(rng.integers(1, 4)),
             "reason": "recency and money",
         }
         for i, user in enumerate(users)
     ]
+
+
+def _segment_moves() -> Records:
+    said = {"previous_as_of": AS_OF - timedelta(days=28), "retold": True}
+    flows = [
+        ("segment", "O", "O", 30, 50.0, 40.0),
+        ("segment", "O", "buy", 5, 20.0, 400.0),
+        ("segment", "buy", "buy", 20, 4000.0, 3900.0),
+        ("interest_group", "1", "2", 9, 100.0, 120.0),
+        ("interest_group", "(new)", "1", 2, None, 30.0),
+    ]
+    names = ("segmentation", "from_segment", "to_segment", "users", "previous_spend", "spend")
+    rows = [{**said, **dict(zip(names, flow, strict=True))} for flow in flows]
+    return [{**r, "value_change": (r["spend"] or 0.0) - (r["previous_spend"] or 0.0)} for r in rows]
+
+
+def _portraits(sizes: Sizes) -> Records:
+    trait = {"feature": "trips_112d", "mean": 9.0, "population_mean": 4.0, "effect": 1.2}
+    liked = {"category": CATEGORIES[0], "share": 0.3, "population_share": 0.1, "lift": 2.9}
+    said = {"features": [trait], "categories": [liked], "p_buy": 0.4, "churn_risk": 0.1, "description": "made"}
+    groups = [("interest_group", str(g), f"group of {CATEGORIES[g].lower()}", 3.0 * g) for g in (1, 2, 3)]
+    return [
+        {"segmentation": s, "segment": n, "name": name, "users": sizes.users // 3, "user_share": 1 / 3, "expected_spend": v,
+         "spend_share": v / 18.0, **said}
+        for s, n, name, v in groups
+    ]  # fmt: skip
 
 
 def _category_values(users: list[str]) -> Records:

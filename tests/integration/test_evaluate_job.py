@@ -201,6 +201,8 @@ def test_value_metrics_equal_scikit_learn(world: World, rows: pd.DataFrame) -> N
     assert value(rows, "value", MODEL, "macro_f1") == pytest.approx(f1_score(label, p.argmax(1), **every))
     assert value(rows, "value", MODEL, "mse") == pytest.approx(np.mean((p @ [0, 20, 90] - spends) ** 2))
     assert value(rows, "value", "behaviour", "auc") == value(rows, "value", MODEL, "auc")  # the same p's, another spend
+    assert value(rows, "value", "segments_3", "macro_f1") == pytest.approx(f1_score(label, p.argmax(1), **every))
+    assert value(rows, "value", "segments_3", "auc") == pytest.approx(roc_auc_score(buys, p.argmax(1)))
     assert value(rows, "value", "behaviour", "mse") == pytest.approx(np.mean((1.0 - np.array(spends)) ** 2))
     cells = np.array([1 + n % 5 + 1 + 1 + n % 3 for n in range(len(world.users))])
     assert value(rows, "value", "rfm_sum", "auc") == pytest.approx(roc_auc_score(buys, cells))

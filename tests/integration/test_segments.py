@@ -154,8 +154,9 @@ def made(spark: SparkSession, n: int = 61, *, amounts: bool = True) -> tuple[pd.
     frame = people(n, amounts=amounts)
     vectors = vectors_of(spark, sorted(frame["user_id"]), amounts=amounts)
     worth = by_language(vectors).withColumn("value_model", F.lit("language"))
+    groups = worth.limit(n // 2).select("user_id", F.lit(3).alias("interest_group"))
     how = {"as_of": AS_OF, "horizon_days": 28, "threshold": 99.5, "kmeans_seed": 1}
-    table = user_segments(profile_of(spark, frame), worth, **how)  # type: ignore[arg-type]
+    table = user_segments(profile_of(spark, frame), worth, groups, **how)  # type: ignore[arg-type]
     return frame.set_index("user_id"), vectors.toPandas().set_index("user_id"), table.toPandas().set_index("user_id")
 
 
@@ -170,6 +171,7 @@ def test_the_segment_is_the_most_probable_and_tiers_are_fifths(spark: SparkSessi
     assert found.loc[vectors["expected_spend"].idxmax(), "value_tier"] == 5
     assert (found["horizon_days"] == 28).all()
     assert (found["buy_threshold"] == 99.5).all()
+    assert (found["interest_group"] == 3).sum() == found["interest_group"].notna().sum() == 30
 
 
 def test_a_tie_of_probabilities_falls_to_the_first_segment(spark: SparkSession) -> None:
@@ -326,6 +328,12 @@ def test_the_job_writes_its_slice_and_skips_the_second_time(spark: SparkSession,
     assert (table["model_id"] == "m1").all()
     assert (table["as_of"] == AS_OF).all()
     assert table["value_model"].isin(["behaviour", "rfm_cells"]).all()
+    moved = store.read("gold.segment_transitions").toPandas()
+    assert moved["retold"].all()
+    assert moved[moved["segmentation"] == "segment"]["users"].sum() == len(users)
+    told = store.read("gold.segment_profiles").toPandas()
+    assert told[told["segmentation"] == "interest_group"]["users"].sum() == len(users)
+    assert store.read("gold.user_category_values").count() == 2 * len(users)
     version = store.version("gold.user_segments")
     assert run(job["JOB"], job["run"], argv, ROOT / "jobs" / "segment_users.py") == 0
     assert store.version("gold.user_segments") == version

@@ -231,6 +231,8 @@ class Evaluation:
             answers["logit_12"] = [self._logit(tested)]
             if self.segments.value_model != valued.LANGUAGE:  # else it is a copy of the model's own
                 answers[self.segments.value_model] = [self._model(self.segments.value, tested)]
+            named = self.segments.value.p[tested].argmax(1)  # a tie falls to the first class, as it does in the table
+            answers["segments_3"] = [Answer(named.astype(np.float64), named.astype(np.float64), named=named)]
         arguments = truth, answers, {*self.modelled, valued.BEHAVIOUR}, tested, origin
         return [value.comparison(*arguments, self.groups), value.curves(*arguments)]
 

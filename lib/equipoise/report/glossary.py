@@ -193,6 +193,7 @@ METHODS: dict[str, str] = {
     "recency": "the more recent the last purchase, the better",
     "rfm_sum": "sum of the fifths of recency, frequency and money",
     "spend_112d": "money spent in the last 112 days",
+    "segments_3": "the three published segments alone, O before interest before buy",
     "kmeans_3": "three K-means clusters on recency, frequency and money",
     "logit_12": "multinomial logit on the 12 explicit features",
     "behaviour": "the published value of users: linear models and boosted trees on their days",

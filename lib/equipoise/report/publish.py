@@ -20,6 +20,8 @@ JOBS = {
     "gold.user_interests": "score_users",
     "gold.user_segments": "segment_users",
     "gold.user_category_values": "segment_users",
+    "gold.segment_transitions": "segment_users",
+    "gold.segment_profiles": "segment_users",
     "gold.interest_migration": "track_migration",
     "gold.category_transitions": "track_migration",
     "gold.exploration_response": "collect_feedback",
@@ -32,9 +34,12 @@ JOBS = {
 }
 """Tables that a night must have, and the job that writes each."""
 
-MAY_BE_EMPTY = frozenset({"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates"})
-"""Where nobody was active in two windows running; where no rule took anything; where nobody was shown a list: their jobs write
-another table that shows whether they ran. Where nothing is bought together: every chain ends before this job when that fails."""
+MAY_BE_EMPTY = frozenset(
+    {"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates", "gold.segment_transitions"}
+)
+"""Where nobody was active in two windows running; where no rule took anything; where nobody was shown a list; in a first night
+with little history: their jobs write another table that shows whether they ran. Where nothing is bought together: every chain
+ends before this job when that fails."""
 
 VIEWS_FILE = "views.sql"
 

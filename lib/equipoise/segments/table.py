@@ -16,19 +16,27 @@ from equipoise.tables.vocabulary import SEGMENTS
 
 
 def user_segments(
-    profile: DataFrame, worth: DataFrame, *, as_of: date, horizon_days: int, threshold: float | None, kmeans_seed: int
+    profile: DataFrame,
+    worth: DataFrame,
+    groups: DataFrame,
+    *,
+    as_of: date,
+    horizon_days: int,
+    threshold: float | None,
+    kmeans_seed: int,
 ) -> DataFrame:
     """One row per user of the profile: gold.user_segments without model_id, run_id and synthetic.
 
     Args:
         profile: feature.user_profile of one as_of.
         worth: what a value model says of the same users: user_id, value_model, `valued.TOLD`, drivers.
+        groups: user_id, interest_group of those who are in one.
         threshold: spend from which a user is of class buy; None on the ladder by events.
     """
     said = worth.select("user_id", "value_model", *TOLD, "drivers")
     names = rfm(profile).select("user_id", "rfm_cell", "rfm_segment")
     grouped = clusters(profile, len(SEGMENTS), kmeans_seed)
-    whole = profile.join(said, "user_id").join(names, "user_id").join(grouped, "user_id")
+    whole = profile.join(said, "user_id").join(names, "user_id").join(grouped, "user_id").join(groups, "user_id", "left")
     return whole.withColumn("segment", most_probable()).select(
         "user_id",
         "segment",
@@ -43,8 +51,23 @@ def user_segments(
         "rfm_cell",
         "rfm_segment",
         "kmeans_cluster",
+        "interest_group",
         _reason(as_of, horizon_days).alias("reason"),
     )
+
+
+def retold(said: DataFrame, *, amounts: bool, kmeans_seed: int) -> DataFrame:
+    """One row per user: what `user_segments` would have said of segment, value_tier, RFM and K-means, and expected_spend, from
+    what a value model said of an earlier day.
+
+    Args:
+        said: rows of `valued.told`.
+    """
+    known = said.withColumn("monetary", F.col("monetary") if amounts else F.lit(None).cast("double"))
+    names = rfm(known).select("user_id", "rfm_segment")
+    whole = known.join(names, "user_id").join(clusters(known, len(SEGMENTS), kmeans_seed), "user_id")
+    tier = fifth(F.col("expected_spend"), F.col("user_id")).alias("value_tier")
+    return whole.select("user_id", most_probable().alias("segment"), "expected_spend", tier, "rfm_segment", "kmeans_cluster")
 
 
 def most_probable() -> Column:

@@ -35,6 +35,9 @@ them."""
 
 MOST_LOG_ODDS = 20.0
 
+FEW_ROWS = 20_000
+"""Below it one thread learns: on a busy machine several wait for each other at every split."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -191,9 +194,9 @@ def backtest(
         ValueError: when no cut lies before the origin, or nobody is known at any.
     """
     past = history.where(history.day < origin)
-    if not len(past.day):
+    if not past.own.any():
         raise ValueError(f"no day of behaviour before day {origin}")
-    when = training_cuts(int(past.day.min()), origin, days, cuts)
+    when = training_cuts(int(past.day[past.own].min()), origin, days, cuts)
     model = fit(past, when, days=days, ladder=ladder, threshold=threshold, amounts=amounts, seed=seed)
     return model, model.told(signals_at(past, origin))
 
@@ -213,7 +216,9 @@ def _chance(x: Floats, yes: Bools, seed: int) -> Chance:
     if yes.all() or not yes.any():
         return Chance(constant, None, None)
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=LOGIT_C, max_iter=1000)).fit(_logs(x), yes)
-    trees = HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=_leaf(len(x)), random_state=seed).fit(x, yes)
+    trees = HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=_leaf(len(x)), random_state=seed)
+    with _threads(len(x)):
+        trees.fit(x, yes)
     return Chance(constant, linear, trees)
 
 
@@ -224,12 +229,19 @@ def _money(x: Floats, spend: Floats, seed: int) -> Money:
     from sklearn.preprocessing import StandardScaler
 
     linear = make_pipeline(StandardScaler(), Ridge(RIDGE)).fit(_roots(x), np.sqrt(spend))
-    trees = HistGradientBoostingRegressor(**BOOSTING, loss="poisson", min_samples_leaf=_leaf(len(x)), random_state=seed).fit(
-        x, spend
-    )
+    trees = HistGradientBoostingRegressor(**BOOSTING, loss="poisson", min_samples_leaf=_leaf(len(x)), random_state=seed)
+    with _threads(len(x)):
+        trees.fit(x, spend)
     raw = Money(linear, trees, 1.0)
     said = float(raw.expected(x).mean())
     return Money(linear, trees, float(spend.mean()) / said if said > 0 else 1.0)
+
+
+def _threads(rows: int) -> Any:
+    """A block in which few rows are learnt by one thread."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return threadpool_limits(1 if rows < FEW_ROWS else None, user_api="openmp")
 
 
 def _leaf(rows: int) -> int:

@@ -247,7 +247,8 @@ class Segments(Section):
     value_users: Count = Field(50_000, description="Users that it learns from, at most: a seeded sample.")
     value_seed: Count = Field(1, description="Seed of that sample and of the boosted trees.")
     churn_days: Count = Field(84, description="churn_risk is the chance of no event of the user's own in so many days.")
-    kmeans_seed: Count = Field(1, description="Seed of K-means.")
+    kmeans_seed: Count = Field(1, description="Seed of K-means, on RFM and on interests.")
+    interest_groups: Annotated[int, Field(ge=2, le=100)] = Field(8, description="Groups of users with like interests.")
 
 
 class Evaluate(Section):

@@ -14,6 +14,7 @@ from equipoise.tables.lists import (
     USER_ITEM_VALUES,
 )
 from equipoise.tables.schema import Column, Table
+from equipoise.tables.segments import SEGMENT_PROFILES, SEGMENT_TRANSITIONS
 from equipoise.tables.stamps import CATEGORY, STAMPS
 from equipoise.tables.vocabulary import SEGMENTS, sql_list
 
@@ -103,6 +104,12 @@ USER_SEGMENTS = Table(
         Column("rfm_segment", "STRING", "Usual name of the RFM cell, such as Champions.", "the source has no amounts"),
         Column(
             "kmeans_cluster", "INT", "K-means cluster on RFM, numbered by rising mean spend from 1.", "too few users to cluster"
+        ),
+        Column(
+            "interest_group",
+            "INT",
+            "Group of users with like interests (K-means on the roots of observed shares). A group keeps its number from night to night; gold.segment_profiles names it.",
+            "no observed interest, or fewer users than groups",
         ),
         Column("reason", "STRING", "Why, in words, from feature.user_profile."),
         *STAMPS,
@@ -271,6 +278,8 @@ GOLD = (
     USER_INTERESTS,
     USER_SEGMENTS,
     USER_CATEGORY_VALUES,
+    SEGMENT_TRANSITIONS,
+    SEGMENT_PROFILES,
     INTEREST_MIGRATION,
     CATEGORY_TRANSITIONS,
     ITEM_RULES,

@@ -67,3 +67,10 @@ OUTCOMES = ("buy", "look", "ignore")
 def sql_list(values: tuple[str, ...]) -> str:
     """The values as a SQL IN list."""
     return ", ".join(f"'{v}'" for v in values)
+
+
+SEGMENTATIONS = ("segment", "value_tier", "kmeans_cluster", "rfm_segment", "interest_group")
+"""Columns of gold.user_segments by which users are told apart."""
+
+NEW, GONE = "(new)", "(gone)"
+"""In gold.segment_transitions: in no segment before; in none now."""
