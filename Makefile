@@ -57,6 +57,7 @@ test: setup check ## Set-up, checks, unit and integration tests (under 20 minute
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
 	@bash .ci/movielens.sh
+	@bash .ci/cdnow.sh
 	@bash .ci/rapids.sh
 	@bash .ci/readers.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
