@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from equipoise.evaluate.arrays import Floats, Ints
 
-RIDGE_ALPHA = 1.0
+INVERSE_PENALTY, RIDGE_ALPHA = 1.0, 1.0
 ITERATIONS = 1000
 
 
@@ -37,14 +37,16 @@ class Logit12:
         return None if self.spend is None else np.asarray(self.spend.predict(_shape(features)))
 
 
-def fit(features: Floats, label: Ints, spend: Floats | None) -> Logit12:
+def fit(
+    features: Floats, label: Ints, spend: Floats | None, *, inverse_penalty: float = INVERSE_PENALTY, ridge: float = RIDGE_ALPHA
+) -> Logit12:
     """Fitted on rows of training cuts: features (n, 12) raw units, class 0..2, spend of the label window."""
-    classes = make_pipeline(StandardScaler(), LogisticRegression(max_iter=ITERATIONS))
+    classes = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=ITERATIONS))
     classes.fit(_shape(features), label)
     if spend is None:
         return Logit12(classes, None)
     # The root of spend: its variance grows with its mean, and the root keeps few big spenders from ruling the fit.
-    money = make_pipeline(StandardScaler(), Ridge(RIDGE_ALPHA))
+    money = make_pipeline(StandardScaler(), Ridge(ridge))
     money.fit(_shape(features), np.sqrt(np.maximum(spend, 0.0)))
     return Logit12(classes, money)
 

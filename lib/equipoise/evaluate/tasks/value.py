@@ -104,7 +104,7 @@ def comparison(
 ) -> Comparison:
     """Every method's answers (one per training seed) against the outcome of the tested users; arrays are per tested user."""
     methods = [
-        Method(name, tuple(tuple(_measures(truth, one)) for one in runs), len(runs) if name in trained else None)
+        Method(name, tuple(tuple(measures(truth, one)) for one in runs), len(runs) if name in trained else None)
         for name, runs in answers.items()
     ]
     baseline = BASELINE if BASELINE in answers else None
@@ -120,7 +120,8 @@ def curves(truth: Outcome, answers: Mapping[str, Sequence[Answer]], trained: set
     return Comparison("value", origin.isoformat(), tested, tuple(methods))
 
 
-def _measures(truth: Outcome, answer: Answer) -> list[Measure]:
+def measures(truth: Outcome, answer: Answer) -> list[Measure]:
+    """Every measure that the answer speaks of, a row per user."""
     found = [
         Measure("auc", 0, scores.auc, (truth.buys, answer.score)),
         Measure("ap", 0, scores.average_precision, (truth.buys, answer.score)),
