@@ -209,7 +209,8 @@ def test_value_metrics_equal_scikit_learn(world: World, rows: pd.DataFrame) -> N
     clusters = np.array([n % 3 for n in range(len(world.users))])
     assert value(rows, "value", "kmeans_3", "macro_f1") == pytest.approx(f1_score(label, clusters, **every))
     assert value(rows, "value", "oracle", "macro_f1") == 1.0
-    assert {"logit_12", "spend_112d", "recency", "population"} <= set(rows.loc["value"].index.get_level_values("method"))
+    plain = {"logit_12", "hgb_12", "rfm_cells", "bgnbd", "spend_112d", "recency", "population"}
+    assert plain <= set(rows.loc["value"].index.get_level_values("method"))
 
 
 def test_groups_have_thirty_users_and_their_own_values(world: World, rows: pd.DataFrame) -> None:

@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from equipoise.evaluate import floors, published
 from equipoise.evaluate.arrays import Floats, Ints, shares
-from equipoise.evaluate.baselines import logit, newcomers, pairs
+from equipoise.evaluate.baselines import answers as told
+from equipoise.evaluate.baselines import logit, newcomers, pairs, trees
 from equipoise.evaluate.baselines import value as money
 from equipoise.evaluate.baselines.interests import Counts
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips, day_number, sample_users
@@ -225,10 +226,11 @@ class Evaluation:
         truth = self._outcome(start).of(tested)
         class_shares = self._class_shares(start)
         answers = {n: [a] for n, a in self._plain(score.of(tested), class_shares, here, tested).items()}
+        answers |= {n: [a] for n, a in self._from_history(start, tested).items()}
         answers["oracle"] = [value.oracle(truth)]
         if here:
             answers |= {name: [self._model(p, tested) for p in found] for name, found in self.modelled.items()}
-            answers["logit_12"] = [self._logit(tested)]
+            answers |= {n: [a] for n, a in self._explicit(tested).items()}
             if self.segments.value_model != valued.LANGUAGE:  # else it is a copy of the model's own
                 answers[self.segments.value_model] = [self._model(self.segments.value, tested)]
             named = self.segments.value.p[tested].argmax(1)  # a tie falls to the first class, as it does in the table
@@ -272,16 +274,29 @@ class Evaluation:
         spend = None if prediction.spend is None else prediction.spend[tested]
         return Answer(buys, buys if spend is None else spend, p, buys, p.argmax(1), spend)
 
-    def _logit(self, tested: Ints) -> Answer:
-        """Logit-12 and ridge-12, fitted on the examples whose labels end at or before as_of."""
+    def _from_history(self, start: int, tested: Ints) -> dict[str, Answer]:
+        """RFM cells by what their users did after earlier cuts, and BG/NBD; none where nobody made a trip before the origin."""
+        one, history = self.protocol, told.history_of(self.behaviour, start)
+        if not history.trip.any():
+            return {}
+        cuts = tuple(told.cuts_before(history, start, one.horizon_days))
+        how = {"ladder": one.ladder, "threshold": self._threshold, "amounts": one.has_amounts, "seed": one.seed}
+        asked = told.Question(history, start, one.horizon_days, cuts, **how)  # type: ignore[arg-type]
+        methods = {"bgnbd": told.bgnbd, **({"rfm_cells": told.rfm_cells} if cuts else {})}
+        return {name: told.of(method(asked), asked, tested) for name, method in methods.items()}
+
+    def _explicit(self, tested: Ints) -> dict[str, Answer]:
+        """Logit and ridge, and boosted trees, on 12 features: fitted on the examples whose labels end at or before as_of."""
         parts = [published.training_rows(e) for e in (self.tables.examples, self.tables.validation)]
         x, label, spend = (np.concatenate(column) for column in zip(*parts, strict=True))
-        fitted = logit.fit(x, label, spend if self.protocol.has_amounts else None)
+        money = spend if self.protocol.has_amounts else None
         mine = published.features(self.tables.profile, self.behaviour)[tested]
-        p = fitted.probabilities(mine)
-        buys = value.probability_of_buying(p, self.protocol.ladder)
-        worth = fitted.expected_spend(mine)
-        return Answer(buys, buys if worth is None else worth, p, buys, p.argmax(1))
+        linear, boosted = logit.fit(x, label, money), trees.fit(x, label, money, self.protocol.seed)
+        expected = boosted.expected_spend(mine)
+        return {
+            "logit_12": told.learnt(self.protocol.ladder, linear.probabilities(mine), linear.expected_spend(mine), None),
+            "hgb_12": told.learnt(self.protocol.ladder, boosted.probabilities(mine), expected, expected),
+        }
 
     def _outcome(self, start: int) -> value.Outcome:
         one = self.protocol

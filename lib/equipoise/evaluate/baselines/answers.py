@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 
-from equipoise.evaluate.arrays import Floats, Ints, distinct
+from equipoise.evaluate.arrays import DAY_SPAN, Floats, Ints, distinct
 from equipoise.evaluate.baselines import logit, trees
 from equipoise.evaluate.baselines.value import SPEND_DAYS, Rfm, rfm_sum
 from equipoise.evaluate.behaviour import Behaviour
@@ -19,7 +19,7 @@ from equipoise.segments.buytilldie import customers_at, fit_buying, fit_spending
 from equipoise.segments.cells import fit_cells
 from equipoise.segments.history import History
 from equipoise.segments.signals import SIGNALS, known_at, signals_at
-from equipoise.segments.worth import Labels, Ladder, labels_at
+from equipoise.segments.worth import Labels, Ladder, labels_at, training_cuts
 
 TWELVE = (
     *("recency", "trips", "tenure", "trips_28d", "trips_112d", "spend_28d", "spend_112d", "spend"),
@@ -29,6 +29,13 @@ TWELVE = (
 
 CLUSTERS = 3
 STARTS = 10
+
+CUTS = 12
+"""Cuts that a method learns from at most, half a horizon apart."""
+
+LEAST_HISTORY = 56
+"""Days of behaviour before a cut: what users known for less did tells little of those known for longer."""
+
 PRIOR = 10.0
 """Users of everybody that a cluster's mean is shrunk by."""
 
@@ -55,8 +62,6 @@ class Question:
             raise ValueError(
                 f"the question of day {self.origin} holds days from it on, or cuts {late} whose windows reach beyond it"
             )
-        if not self.cuts:
-            raise ValueError(f"no whole window of {self.days} days to learn from before day {self.origin}; take a later origin")
 
     @cached_property
     def known(self) -> Ints:
@@ -87,11 +92,17 @@ class Question:
 Fitter = Callable[[Question], Answer]
 
 
+def cuts_before(history: History, origin: int, days: int) -> list[int]:
+    """The latest CUTS cuts whose windows end at or before the origin, after LEAST_HISTORY days of behaviour, else after any."""
+    first = int(history.day[history.own].min(initial=origin))
+    return training_cuts(first + LEAST_HISTORY, origin, days, CUTS) or training_cuts(first, origin, days, CUTS)
+
+
 def history_of(behaviour: Behaviour, origin: int) -> History:
     """Days before the origin, one row per user × day; a day is a trip by the rule at the origin (`Behaviour.trips`)."""
     log = behaviour.where(behaviour.day < origin)
     (user, day), _ = distinct(log.user, log.day)
-    row = np.searchsorted(user * np.int64(100_000) + day, log.user * np.int64(100_000) + log.day)
+    row = np.searchsorted(user * DAY_SPAN + day, log.user * DAY_SPAN + log.day)
 
     def total(weights: Floats) -> Floats:
         return np.bincount(row, weights=weights, minlength=len(user)).astype(np.float64)
@@ -151,7 +162,7 @@ def logit_12(asked: Question, **parameters: float) -> Answer:
     past, seen = asked.past
     fitted = logit.fit(_twelve(past), seen.label, seen.spend if asked.amounts else None, **parameters)
     mine = _twelve(asked.signals)
-    return _learnt(asked, fitted.probabilities(mine), fitted.expected_spend(mine), in_money=False)
+    return learnt(asked.ladder, fitted.probabilities(mine), fitted.expected_spend(mine), None)
 
 
 def hgb_12(asked: Question, **boosting: object) -> Answer:
@@ -159,7 +170,8 @@ def hgb_12(asked: Question, **boosting: object) -> Answer:
     past, seen = asked.past
     fitted = trees.fit(_twelve(past), seen.label, seen.spend if asked.amounts else None, asked.seed, **boosting)
     mine = _twelve(asked.signals)
-    return _learnt(asked, fitted.probabilities(mine), fitted.expected_spend(mine), in_money=True)
+    worth = fitted.expected_spend(mine)
+    return learnt(asked.ladder, fitted.probabilities(mine), worth, worth)
 
 
 def bgnbd(asked: Question) -> Answer:
@@ -192,9 +204,27 @@ METHODS: dict[str, Fitter] = {
 WITH_AMOUNTS: dict[str, Fitter] = {"spend_112d": spend_112d}
 
 
-def _learnt(asked: Question, p: Floats, spend: Floats | None, in_money: bool) -> Answer:
-    buys = probability_of_buying(p, asked.ladder)
-    return Answer(buys, buys if spend is None else spend, p, buys, p.argmax(1), spend if in_money else None)
+def learnt(ladder: str, p: Floats, worth: Floats | None, money: Floats | None) -> Answer:
+    """The answer of class probabilities (n, 3), of a score of spend, and of money where the score is in money."""
+    buys = probability_of_buying(p, ladder)
+    return Answer(buys, buys if worth is None else worth, p, buys, p.argmax(1), money)
+
+
+def of(answer: Answer, asked: Question, users: Ints) -> Answer:
+    """The answer about some users, by number; who was not known at the origin is said to do nothing."""
+
+    def spread(values: Floats, unknown: float = 0.0) -> Floats:
+        out = np.full((len(asked.history.users), *values.shape[1:]), unknown)
+        out[asked.known] = values
+        return out[users]
+
+    score = spread(answer.score, float(answer.score.min(initial=0.0)))
+    worth, buys, money = (None if x is None else spread(x) for x in (answer.worth, answer.buys, answer.money))
+    if answer.p is None:
+        return Answer(score, worth, buys=buys, money=money)
+    p = spread(answer.p)
+    p[p.sum(axis=1) == 0, 0] = 1.0
+    return Answer(score, worth, p, buys, p.argmax(1), money)
 
 
 def _twelve(signals: Floats) -> Floats:

@@ -11,17 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from equipoise.evaluate.arrays import Floats, Ints
-from equipoise.evaluate.baselines.answers import METHODS, WITH_AMOUNTS, Fitter, Question
+from equipoise.evaluate.baselines.answers import METHODS, WITH_AMOUNTS, Fitter, Question, cuts_before
 from equipoise.evaluate.bootstrap import Measure, interval, resampled
 from equipoise.evaluate.tasks.value import Answer, Outcome, measures
 from equipoise.segments.history import History
-from equipoise.segments.worth import Ladder, labels_at, threshold_of, training_cuts
-
-CUTS = 12
-"""Cuts that a method learns from at most, half a horizon apart."""
-
-LEAST_HISTORY = 56
-"""Days of behaviour before a cut: what users known for less did tells little of those known for longer."""
+from equipoise.segments.worth import Ladder, labels_at, threshold_of
 
 LESS_IS_BETTER = ("brier", "ece", "log_loss", "mae", "mse")
 
@@ -51,14 +45,15 @@ class Line:
 def question(
     history: History, origin: int, days: int, *, ladder: Ladder, amounts: bool, seed: int, cuts: Sequence[int] | None = None
 ) -> Question:
-    """The question of an origin, with the latest CUTS cuts after LEAST_HISTORY days of behaviour, where none are given.
+    """The question of an origin, with the cuts of `cuts_before` where none are given.
 
     Raises:
         ValueError: when no cut lies before the origin, or one given reaches beyond it.
     """
     past = history.where(history.day < origin)
-    first = int(past.day[past.own].min(initial=origin)) + LEAST_HISTORY
-    chosen = training_cuts(first, origin, days, CUTS) if cuts is None else list(cuts)
+    chosen = cuts_before(past, origin, days) if cuts is None else list(cuts)
+    if not chosen:
+        raise ValueError(f"no whole window of {days} days to learn from before day {origin}; take a later origin")
     threshold = threshold_of(past, chosen, days) if ladder == "spend" else 0.0
     return Question(past, origin, days, tuple(chosen), ladder, threshold, amounts, seed)
 
