@@ -72,6 +72,8 @@ bench: setup ## Ratios of two things measured in one run on this machine
 	@python -m tests.benchmarks.routes
 	@python -m tests.benchmarks.balance
 	@python -m tests.benchmarks.explore
+	@bash .ci/cdnow.sh
+	@python -m tests.benchmarks.value
 	@if [ -d $(WAREHOUSE)/gold/recommendations ]; then $(SUBMIT) tests/benchmarks/reasons.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \
 		else echo "reasons: no lists in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
 	@if [ -d $(WAREHOUSE)/feature/user_vectors ]; then $(SUBMIT) tests/benchmarks/ablation.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); \

@@ -33,9 +33,9 @@ GRID: dict[str, Fitter] = {
     **{f"logit_12 C={c:g} ridge={r:g}": partial(logit_12, inverse_penalty=c, ridge=r) for c, r in ((0.01, 100.0), (0.1, 10.0))},
     **{
         f"hgb_12 trees={n} rate={rate:g} leaves={leaves}": partial(hgb_12, max_iter=n, learning_rate=rate, max_leaf_nodes=leaves)
-        for n, rate, leaves in ((100, 0.04, 6), (150, 0.05, 4), (200, 0.04, 8), (150, 0.05, 16))
+        for n, rate, leaves in ((100, 0.04, 6), (150, 0.05, 4), (150, 0.05, 8), (150, 0.05, 16), (200, 0.04, 8))
     },
-    "hgb_12 half of the features a split": partial(hgb_12, max_features=0.5),
+    "hgb_12 all features at a split": partial(hgb_12, max_features=1.0),
 }
 """Other parameters of the plain methods that learn: what --tune tries beside the chosen ones."""
 

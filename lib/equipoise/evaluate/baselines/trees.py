@@ -11,10 +11,22 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from equipoise.evaluate.arrays import Floats, Ints
 
-BOOSTING: dict[str, Any] = {"max_iter": 150, "learning_rate": 0.05, "max_leaf_nodes": 8, "l2_regularization": 5.0}
+BOOSTING: dict[str, Any] = {
+    "max_iter": 200,
+    "learning_rate": 0.03,
+    "max_leaf_nodes": 6,
+    "l2_regularization": 5.0,
+    "max_features": 0.5,
+}
+"""Chosen of ten settings on Complete Journey, 28 days from days 225, 253 and 281 of 2017, and CDNOW, 28 days from 1997-10-01."""
+
+FEW_ROWS = 20_000
+"""Below it one thread learns: on a busy machine several wait for each other at every split, three times as long for 600 rows."""
+
 LEAF_ROWS, LEAF_SHARE = 80, 0.01
 """A leaf holds at least the lower of this many rows and this share of them."""
 
@@ -60,8 +72,9 @@ def fit(features: Floats, label: Ints, spend: Floats | None, seed: int, **boosti
         **boosting,
     }
     seen = np.unique(label)
-    classes = HistGradientBoostingClassifier(**more).fit(features, label) if len(seen) > 1 else None
-    money = None if spend is None else np.maximum(spend, 0.0)
-    if money is None or not (money > 0).any():
-        return Trees12(int(seen[0]), classes, None)
-    return Trees12(int(seen[0]), classes, HistGradientBoostingRegressor(**more, loss="poisson").fit(features, money))
+    with threadpool_limits(1 if len(features) < FEW_ROWS else None):
+        classes = HistGradientBoostingClassifier(**more).fit(features, label) if len(seen) > 1 else None
+        money = None if spend is None else np.maximum(spend, 0.0)
+        if money is None or not (money > 0).any():
+            return Trees12(int(seen[0]), classes, None)
+        return Trees12(int(seen[0]), classes, HistGradientBoostingRegressor(**more, loss="poisson").fit(features, money))
