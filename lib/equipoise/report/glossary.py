@@ -196,6 +196,8 @@ METHODS: dict[str, str] = {
     "segments_3": "the three published segments alone, O before interest before buy",
     "kmeans_3": "three K-means clusters on recency, frequency and money",
     "logit_12": "multinomial logit on the 12 explicit features",
+    "hgb_12": "boosted trees on the same",
+    "bgnbd": "how often buyers come, and whether they still do (BG/NBD), and what they leave each time (gamma–gamma)",
     "behaviour": "the published value of users: linear models and boosted trees on their days",
     "rfm_cells": "what followed in the user's cell of fifths of recency, frequency and money",
     "oracle": "knows the true class and nothing else: what three segments can reach at best; it does not compete",
