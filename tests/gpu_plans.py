@@ -33,6 +33,7 @@ CHECKED = (
     "score_users",
     "segment_users",
     "track_migration",
+    "profile_users",
     "collect_feedback",
     "value_items",
     "recommend_items",

@@ -33,6 +33,8 @@ EDGES = {
     ("recommend_items", "evaluate_models"),
     ("mine_associations", "publish_report"),
     ("track_migration", "evaluate_models"),
+    ("track_migration", "profile_users"),
+    ("profile_users", "publish_report"),
     ("evaluate_models", "publish_report"),
 }
 MONDAY = date(2017, 11, 6)

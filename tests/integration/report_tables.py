@@ -76,6 +76,7 @@ def write_night(
         "gold.segment_profiles": _portraits(sizes),
         "gold.interest_migration": _moves(users, sizes, rng),
         "gold.category_transitions": _flows(tastes, rng),
+        "gold.user_profiles": _people(users),
         "gold.exploration_response": _responses(rng),
         "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
@@ -365,6 +366,15 @@ def _segment_moves() -> Records:
     names = ("segmentation", "from_segment", "to_segment", "users", "previous_spend", "spend")
     rows = [{**said, **dict(zip(names, flow, strict=True))} for flow in flows]
     return [{**r, "value_change": (r["spend"] or 0.0) - (r["previous_spend"] or 0.0)} for r in rows]
+
+
+def _people(users: list[str]) -> Records:
+    """As many nulls as the table allows."""
+    columns = CATALOGUE["gold.user_profiles"].columns
+    usual = {"STRING": "made", "INT": 3, "BIGINT": 3, "DOUBLE": 0.5, "BOOLEAN": False}
+    said = {c.name: None if c.nullable else usual.get(c.type, []) for c in columns} | {"attributes": {}, "segment": "O"}
+    stamps = ("as_of", "run_id", "model_id", "synthetic")
+    return [{k: v for k, v in said.items() if k not in stamps} | {"user_id": user} for user in users]
 
 
 def _portraits(sizes: Sizes) -> Records:

@@ -25,6 +25,7 @@ ORDER = (
     "score_users",
     "segment_users",
     "track_migration",
+    "profile_users",
     "collect_feedback",
     "value_items",
     "recommend_items",

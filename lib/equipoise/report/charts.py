@@ -37,6 +37,32 @@ class Series:
     marker: str = "o"
 
 
+@dataclass(frozen=True)
+class Bubble:
+    """A point with a size and a name."""
+
+    name: str
+    x: float
+    y: float
+    size: float
+
+
+def bubbles(points: Sequence[Bubble], x_label: str, y_label: str, label: str) -> Markup:
+    """Named circles whose areas are their sizes."""
+    largest = max((p.size for p in points), default=1.0) or 1.0
+    with canvas(4.2) as (drawing, (axes,)):
+        for point in points:
+            area = 1400.0 * point.size / largest
+            axes.scatter([point.x], [point.y], s=area, color=BLUE, alpha=0.35, linewidths=0)
+            axes.annotate(point.name, (point.x, point.y), ha="center", va="center", fontsize=7.6, color=INK)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.margins(x=0.16, y=0.16)
+        thin_grid(axes)
+        axes.grid(True)
+        return to_svg(drawing, label, label)
+
+
 def bars(
     labels: Sequence[str], parts: Sequence[Series], x_label: str, label: str, *, text: Text = number, is_share: bool = False
 ) -> Markup:

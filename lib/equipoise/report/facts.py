@@ -41,6 +41,8 @@ class Facts:
     rfm_grid: pd.DataFrame
     value_models: pd.DataFrame
     segment_drivers: pd.DataFrame
+    portraits: pd.DataFrame
+    segment_flow: pd.DataFrame
     list_categories: pd.DataFrame
     list_counts: pd.DataFrame
     reasons: pd.DataFrame
@@ -100,6 +102,8 @@ def gather(read: Read, as_of: date) -> Facts:
             rfm_grid=aggregates.rfm_grid(segments).toPandas(),
             value_models=aggregates.value_models(segments).toPandas(),
             segment_drivers=aggregates.segment_drivers(segments).toPandas(),
+            portraits=gold("gold.segment_profiles").drop("features", "categories").orderBy("segmentation", "segment").toPandas(),
+            segment_flow=gold("gold.segment_transitions").toPandas(),
             list_categories=aggregates.list_categories(lists).toPandas(),
             list_counts=aggregates.list_counts(lists).toPandas(),
             reasons=aggregates.reasons(lists).toPandas(),

@@ -24,6 +24,7 @@ JOBS = {
     "gold.segment_profiles": "segment_users",
     "gold.interest_migration": "track_migration",
     "gold.category_transitions": "track_migration",
+    "gold.user_profiles": "profile_users",
     "gold.exploration_response": "collect_feedback",
     "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",

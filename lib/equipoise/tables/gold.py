@@ -13,6 +13,7 @@ from equipoise.tables.lists import (
     RULE_EFFECTS,
     USER_ITEM_VALUES,
 )
+from equipoise.tables.profiles import USER_PROFILES
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.segments import SEGMENT_PROFILES, SEGMENT_TRANSITIONS
 from equipoise.tables.stamps import CATEGORY, STAMPS
@@ -282,6 +283,7 @@ GOLD = (
     SEGMENT_PROFILES,
     INTEREST_MIGRATION,
     CATEGORY_TRANSITIONS,
+    USER_PROFILES,
     ITEM_RULES,
     EXPLORATION_RESPONSE,
     EXPLORATION_BUDGETS,

@@ -74,3 +74,6 @@ SEGMENTATIONS = ("segment", "value_tier", "kmeans_cluster", "rfm_segment", "inte
 
 NEW, GONE = "(new)", "(gone)"
 """In gold.segment_transitions: in no segment before; in none now."""
+
+DAY_PARTS = ("night", "morning", "afternoon", "evening")
+"""Quarters of the local day, from midnight on."""

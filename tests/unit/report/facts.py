@@ -57,6 +57,8 @@ def nothing(**known: Any) -> Facts:
         rfm_grid=frame(("r", "f", "users", "mean_spend")),
         value_models=frame(("value_model", "buy_threshold", "users", "churn")),
         segment_drivers=frame(("segment", "driver", "log_odds")),
+        portraits=of_table("gold.segment_profiles").drop(columns=["features", "categories"]),
+        segment_flow=of_table("gold.segment_transitions"),
         list_categories=frame(("category", "rows", "explored", "share")),
         list_counts=frame(LIST_COUNTS, (0, 0, 0, None, 0, None, None)),
         reasons=frame(("reason_code", "slot", "rows")),

@@ -189,6 +189,46 @@ def test_segments_say_what_probabilities_expect() -> None:
     assert "No RFM segments" in notes(section) and "No value tiers" not in notes(section)
 
 
+def test_interest_groups_are_named_and_moves_are_counted() -> None:
+    sizes = frame(SIZES, ("O", 3, 0.7, 0.2, 0.1, 5.0, 15.0))
+    names = (
+        "segmentation",
+        "segment",
+        "name",
+        "users",
+        "user_share",
+        "expected_spend",
+        "spend_share",
+        "p_buy",
+        "churn_risk",
+        "description",
+    )
+    groups = frame(
+        names,
+        ("interest_group", "1", "milk and tea", 30, 0.75, 10.0, 0.5, 0.2, 0.1, "thirty users"),
+        ("interest_group", "4", "baby foods", 10, 0.25, 30.0, 0.5, 0.6, None, "ten users"),
+        ("value_tier", "5", "tier 5", 10, 0.25, 90.0, 0.5, 0.6, None, "not drawn"),
+    )
+    steps = ("segmentation", "previous_as_of", "from_segment", "to_segment", "users", "value_change", "retold")
+    flow = frame(
+        steps,
+        ("segment", date(2017, 10, 9), "O", "buy", 4, 100.0, True),
+        ("segment", date(2017, 10, 9), "buy", "interest", 2, -30.0, True),
+        ("segment", date(2017, 10, 9), "buy", "buy", 10, 5.0, True),
+        ("segment", date(2017, 10, 9), "(new)", "O", 3, 1.0, True),
+    )
+    section = segments.section(nothing(segments={**nothing().segments, "segment": sizes}, portraits=groups, segment_flow=flow))
+    said = findings(section)
+    assert "The group of baby foods is expected to bring most, 30.00 a head: 25.0 % of the users and 50.0 % of the spend" in said
+    assert (
+        "Since 2017-10-09, told afterwards from what was known then, 4 users of 16 moved to a higher segment and "
+        "2 users to a lower one (expected spend +100 and -30)"
+    ) in said
+    tables = {f.numbers.caption: f.numbers.rows for f in section.blocks if isinstance(f, Figure) and f.numbers}
+    assert [r[1] for r in tables["Interest groups"]] == ["milk and tea", "baby foods"]
+    assert ("(new)", "O", "3", "+1.00") in tables["Moves by segment"]
+
+
 def test_segments_say_who_said_the_value_what_drives_it_and_where_the_spend_is() -> None:
     sizes = frame(SIZES, ("O", 3, 0.7, 0.2, 0.1, 5.0, 15.0), ("buy", 1, 0.1, 0.2, 0.7, 90.0, 90.0))
     told = {

@@ -8,6 +8,7 @@ from equipoise.report.charts import Series, bars, heat
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Heading, Note, NumberTable, Section, empty
 from equipoise.report.palette import BLUE, GREEN, GREY, ORANGE
+from equipoise.report.sections import alike
 from equipoise.report.words import count, number, percent, plural
 from equipoise.tables.vocabulary import SEGMENTS
 
@@ -51,7 +52,7 @@ def section(facts: Facts) -> Section:
         if others
         else []
     )
-    return Section(ANCHOR, TITLE, lead, (_sizes(sizes), *_drivers(facts), *_tiers(facts), *beside))
+    return Section(ANCHOR, TITLE, lead, (_sizes(sizes), *_drivers(facts), *_tiers(facts), *alike.blocks(facts), *beside))
 
 
 def _said_by(facts: Facts) -> list[str]:
