@@ -30,6 +30,7 @@ STEPS = (
     ),
     Step("track_migration", ("segment_users",), ("gold.interest_migration", "gold.category_transitions")),
     Step("profile_users", ("track_migration",), ("gold.user_profiles",)),
+    Step("build_audiences", ("segment_users",), ("gold.audiences", "gold.audience_summary")),
     Step("collect_feedback", ("segment_users",), ("gold.exploration_response", "gold.exploration_budgets")),
     Step("value_items", ("score_users",), ("gold.user_item_values",)),
     Step(
@@ -38,7 +39,7 @@ STEPS = (
         ("gold.balance", "gold.policy_estimates", "gold.recommendations", "gold.rule_effects"),
     ),
     Step("evaluate_models", ("recommend_items", "track_migration"), ("gold.evaluation",)),
-    Step("publish_report", ("mine_associations", "profile_users", "evaluate_models"), ("ops.published",)),
+    Step("publish_report", ("mine_associations", "profile_users", "build_audiences", "evaluate_models"), ("ops.published",)),
 )
 """In the order of the chain; two jobs that share no path may run side by side."""
 

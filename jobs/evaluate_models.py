@@ -39,7 +39,9 @@ JOB = Job(
     writes=("gold.evaluation",),
     sections=("source", "windows", "interests", "training", "scoring", "segments", "recommend", "evaluate"),
     uses_model=True,
-    extra_inputs=lambda s, _: {"models": published_models(s.warehouse), **arms.told(s.evaluate.arms)},
+    extra_inputs=lambda s, _: (
+        {"models": published_models(s.warehouse), "audiences": str(s.audiences.response_days)} | arms.told(s.evaluate.arms)
+    ),
 )
 
 
@@ -53,7 +55,8 @@ def protocol(s: Settings, as_of: date, figures: Mapping[str, float], priced: tup
         prior=(figures.get("prior_dirichlet", s.interests.dirichlet), figures.get("prior_sharpening", s.interests.sharpening)),
         excluded=s.evaluate.exclude_categories, policy=Policy(**{**chosen(r, Policy), "as_of": as_of, "calibration": priced[0]}),
         popularity=Popularity(**chosen(s.interests, Popularity)), rules=Rules(**chosen(r, Rules)),
-        seed=r.seed, foretold=priced[1], **s.segments.model_dump(include={"ladder", "horizon_days"}),
+        seed=r.seed, foretold=priced[1], response_days=s.audiences.response_days,
+        **s.segments.model_dump(include={"ladder", "horizon_days"}),
         **s.evaluate.model_dump(include={"frontier", "resamples", "floors"}),
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ JOB = Job(
         *("gold.user_interests", "gold.user_segments", "gold.user_category_values"),
         *("gold.segment_transitions", "gold.segment_profiles"),
         *("gold.interest_migration", "gold.category_transitions", "gold.user_profiles", "gold.item_rules"),
+        *("gold.audiences", "gold.audience_summary"),
         *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values", "gold.balance"),
         *("gold.policy_estimates", "gold.recommendations", "gold.rule_effects", "gold.evaluation"),
     ),

@@ -34,6 +34,7 @@ CHECKED = (
     "segment_users",
     "track_migration",
     "profile_users",
+    "build_audiences",
     "collect_feedback",
     "value_items",
     "recommend_items",

@@ -35,6 +35,8 @@ EDGES = {
     ("track_migration", "evaluate_models"),
     ("track_migration", "profile_users"),
     ("profile_users", "publish_report"),
+    ("segment_users", "build_audiences"),
+    ("build_audiences", "publish_report"),
     ("evaluate_models", "publish_report"),
 }
 MONDAY = date(2017, 11, 6)

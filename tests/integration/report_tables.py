@@ -77,6 +77,8 @@ def write_night(
         "gold.interest_migration": _moves(users, sizes, rng),
         "gold.category_transitions": _flows(tastes, rng),
         "gold.user_profiles": _people(users),
+        "gold.audiences": _audience(users),
+        "gold.audience_summary": _audiences(),
         "gold.exploration_response": _responses(rng),
         "gold.exploration_budgets": _budgets(users),
         "gold.user_item_values": _values(users, sizes),
@@ -360,6 +362,7 @@ def _segment_moves() -> Records:
         ("segment", "O", "O", 30, 50.0, 40.0),
         ("segment", "O", "buy", 5, 20.0, 400.0),
         ("segment", "buy", "buy", 20, 4000.0, 3900.0),
+        ("value_tier", "4", "5", 6, 100.0, 180.0),
         ("interest_group", "1", "2", 9, 100.0, 120.0),
         ("interest_group", "(new)", "1", 2, None, 30.0),
     ]
@@ -375,6 +378,38 @@ def _people(users: list[str]) -> Records:
     said = {c.name: None if c.nullable else usual.get(c.type, []) for c in columns} | {"attributes": {}, "segment": "O"}
     stamps = ("as_of", "run_id", "model_id", "synthetic")
     return [{k: v for k, v in said.items() if k not in stamps} | {"user_id": user} for user in users]
+
+
+def _audience(users: list[str]) -> Records:
+    said = {
+        "audience_id": "spring",
+        "p_response": 0.2,
+        "expected_value": 2.0,
+        "cost": 0.5,
+        "expected_profit": 1.5,
+        "reason": "made",
+    }
+    rows = [{**said, "user_id": user, "rank": n} for n, user in enumerate(users[:9], start=1)]
+    return [*rows, {**said, "audience_id": "summer", "user_id": users[0], "rank": 1}]
+
+
+def _audiences() -> Records:
+    curve = [{"share": (n + 1) / 10, "users": 10 * (n + 1), "profit": 40.0 * n - 4.0 * n * n} for n in range(10)]
+    empty = {"eligible": 0, "left_out": {}, "reach": 0, "cost": 0.0, "expected_responses": 0.0, "expected_value": 0.0}
+    empty |= {"expected_profit": 0.0, "learnt_from": None, "propensity_auc": None, "seed_found": None}
+    full = {
+        "eligible": 100,
+        "left_out": {"segment": 7},
+        "reach": 9,
+        "cost": 4.5,
+        "expected_responses": 1.8,
+        "expected_value": 18.0,
+    }
+    full |= {"expected_profit": 13.5, "curve": curve, "learnt_from": 400, "propensity_auc": 0.9, "seed_found": None}
+    return [
+        {"audience_id": "spring", "goal": "respond", "status": "ok", "message": "9 of 100 users", **full},
+        {"audience_id": "winter", "goal": "spend", "status": "no eligible user", "message": "nobody", "curve": [], **empty},
+    ]
 
 
 def _portraits(sizes: Sizes) -> Records:

@@ -66,6 +66,7 @@ def test_every_job_runs_once_in_order(spark: SparkSession, argv: list[str], tmp_
     assert (tmp_path / "log").read_text().split("\n")[:-1] == [f"{name} 1" for name in ORDER]
 
 
+@pytest.mark.slow
 def test_only_the_settings_own_model_is_promoted(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
     """Else the way back from a bad night would lead to a model that was trained for the evaluation."""
     assert run_chain(jobs(tmp_path), [*argv, "--evaluate.seeds", "3"]) == 0

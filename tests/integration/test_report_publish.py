@@ -227,6 +227,10 @@ def test_every_notebook_runs_from_top_to_bottom(night: Night, name: str, monkeyp
     plt.close("all")
     if name == "reading_the_tables.ipynb":
         assert names["shown"].count() == Sizes().places  # type: ignore[attr-defined]
+    elif name == "segments.ipynb":
+        assert names["sizes"]["users"].sum() == Sizes().users  # type: ignore[index]
+        assert len(names["groups"]) == 3  # type: ignore[arg-type]
+        assert set(names["moves"]["segmentation"]) == {"segment", "value_tier"}  # type: ignore[index]
     else:
         assert names["lists"]["places"].sum() == Sizes().users * Sizes().places  # type: ignore[index]
         assert set(names["saved"]) == {"exploit", "ε-greedy"}  # type: ignore[call-overload]

@@ -21,7 +21,7 @@ class Protocol:
 
     prior: pseudo-weight of the population and exponent that the model started from.
     policy, popularity: how the published lists were made; rules: what they leave out. frontier: the λ to try;
-    foretold: λ → the loss of accuracy that gold.balance expected.
+    foretold: λ → the loss of accuracy that gold.balance expected. response_days: in which an answer to a campaign counts.
     """
 
     as_of: date
@@ -41,6 +41,7 @@ class Protocol:
     resamples: int
     seed: int
     floors: bool
+    response_days: int
 
     def __post_init__(self) -> None:
         days = max(self.window_days, self.horizon_days)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from equipoise.audiences.campaigns import Contacts, contacted, unpacked_contacts
 from equipoise.errors import ContractError
 from equipoise.evaluate.arrays import Bools, Floats, Ints
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
@@ -110,6 +112,14 @@ def _value(user: Ints, rows: pd.DataFrame, users: int) -> tuple[Floats, Floats |
     spend = np.zeros(users)
     spend[user] = rows["expected_spend"].to_numpy(dtype=np.float64)
     return p, spend
+
+
+def contacts(events: DataFrame, behaviour: Behaviour, until: date) -> Contacts:
+    """Who was contacted by which campaign before `until`, and who answered, of the users."""
+    rows = contacted(events, as_of=until).toPandas()
+    user, rows = _of_users(rows, behaviour)
+    found = unpacked_contacts(rows)
+    return Contacts(user[found.user], found.campaign, found.day, found.answer)
 
 
 def lists(recommendations: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:

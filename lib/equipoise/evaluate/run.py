@@ -20,7 +20,18 @@ from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips, 
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.published import Prediction
 from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standing
-from equipoise.evaluate.tasks import balance, candidates, categories, interests, items, leaves, new_items, operating, value
+from equipoise.evaluate.tasks import (
+    balance,
+    campaigns,
+    candidates,
+    categories,
+    interests,
+    items,
+    leaves,
+    new_items,
+    operating,
+    value,
+)
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.rules import may_be_shown
@@ -90,6 +101,7 @@ class Evaluation:
                     *self.of_categories(origin),
                     *self.of_leaves(),
                     *self.of_new_items(),
+                    *self.of_campaigns(),
                     *self.of_balance(pair, *windows),
                 ]
         return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
@@ -237,6 +249,14 @@ class Evaluation:
             answers["segments_3"] = [Answer(named.astype(np.float64), named.astype(np.float64), named=named)]
         arguments = truth, answers, {*self.modelled, valued.BEHAVIOUR}, tested, origin
         return [value.comparison(*arguments, self.groups), value.curves(*arguments)]
+
+    def of_campaigns(self) -> list[Comparison]:
+        """Task campaigns: every campaign that is over by labels_until, foretold on its first day; none without answers."""
+        one, until = self.protocol, day_number(self.protocol.labels_until)
+        contacts = published.contacts(self.tables.events, self.behaviour, one.labels_until)
+        history = told.history_of(self.behaviour, until)
+        found = campaigns.foretold(history, contacts, until=until, response_days=one.response_days, seed=one.seed)
+        return campaigns.comparisons(*found, one.as_of, self.groups)
 
     def _baskets(self, origin: date) -> tuple[NextBasket, NextBasket]:
         one = self.protocol

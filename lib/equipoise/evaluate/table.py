@@ -27,6 +27,7 @@ LEADING = {
     "categories": "ap",
     "new_items": "ndcg",
     "value": "auc",
+    "campaigns": "auc",
 }
 """The metric that is told while the job runs; of kl_bits less is better."""
 

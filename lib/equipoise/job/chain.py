@@ -26,6 +26,7 @@ ORDER = (
     "segment_users",
     "track_migration",
     "profile_users",
+    "build_audiences",
     "collect_feedback",
     "value_items",
     "recommend_items",

@@ -6,6 +6,7 @@ from equipoise.report.facts import Facts
 from equipoise.report.page import Page, render
 from equipoise.report.sections import (
     associations,
+    audiences,
     balance,
     card,
     evaluation,
@@ -25,7 +26,7 @@ def page(
     facts: Facts, *, title: str, source: str, model_id: str | None, card_text: str | None, run_id: str, synthetic: bool
 ) -> Page:
     """The whole report of one date."""
-    made = (runs, quality, interests, migration, associations, segments, lists, balance, evaluation, groups)
+    made = (runs, quality, interests, migration, associations, segments, audiences, lists, balance, evaluation, groups)
     sections = [s.section(facts) for s in made]
     sections += [card.section(model_id, card_text), stories.section(facts)]
     header = (("source", source), ("as of", facts.as_of.isoformat()), ("model", model_id or "none"), ("run", run_id[:8]))

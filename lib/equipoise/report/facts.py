@@ -43,6 +43,7 @@ class Facts:
     segment_drivers: pd.DataFrame
     portraits: pd.DataFrame
     segment_flow: pd.DataFrame
+    audiences: pd.DataFrame
     list_categories: pd.DataFrame
     list_counts: pd.DataFrame
     reasons: pd.DataFrame
@@ -104,6 +105,7 @@ def gather(read: Read, as_of: date) -> Facts:
             segment_drivers=aggregates.segment_drivers(segments).toPandas(),
             portraits=gold("gold.segment_profiles").drop("features", "categories").orderBy("segmentation", "segment").toPandas(),
             segment_flow=gold("gold.segment_transitions").toPandas(),
+            audiences=gold("gold.audience_summary").toPandas(),
             list_categories=aggregates.list_categories(lists).toPandas(),
             list_counts=aggregates.list_counts(lists).toPandas(),
             reasons=aggregates.reasons(lists).toPandas(),

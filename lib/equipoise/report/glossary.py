@@ -104,6 +104,7 @@ LEADING = {
     "categories": ("ap", "entry_ap", "auc"),
     "new_items": ("ndcg", "recall"),
     "value": ("auc", "ap_nonbuyers", "ngini"),
+    "campaigns": ("auc", "decile_lift", "ap"),
 }
 """Metrics drawn first, and counted when winners are named: proper scores lead where a distribution is predicted."""
 
@@ -142,6 +143,11 @@ TASKS: dict[str, tuple[str, str]] = {
         "Items first seen in the label window, ranked for the users who took one: no count can help, only what an item is.",
     ),
     "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
+    "campaigns": (
+        "Who will answer a campaign?",
+        "Contacted users ordered on the campaign's first day, by what was learnt from campaigns that were over; it is response, "
+        "not the effect of contacting: shops choose whom they contact.",
+    ),
 }
 """Question and explanation per task; balance and the floors have sections of their own."""
 
@@ -200,6 +206,11 @@ METHODS: dict[str, str] = {
     "bgnbd": "how often buyers come, and whether they still do (BG/NBD), and what they leave each time (gamma–gamma)",
     "behaviour": "the published value of users: linear models and boosted trees on their days",
     "rfm_cells": "what followed in the user's cell of fifths of recency, frequency and money",
+    "response": "the chance behind the audiences: half a logit, half boosted trees",
+    "response_logit": "its logit alone",
+    "response_boosted": "its boosted trees alone",
+    "response_linear": "a ridge on the same features",
+    "earlier_rate": "the user's rate of answers to earlier campaigns, shrunk",
     "oracle": "knows the true class and nothing else: what three segments can reach at best; it does not compete",
 }
 """Methods in words, by the first word or the whole of their name."""

@@ -25,6 +25,8 @@ JOBS = {
     "gold.interest_migration": "track_migration",
     "gold.category_transitions": "track_migration",
     "gold.user_profiles": "profile_users",
+    "gold.audiences": "build_audiences",
+    "gold.audience_summary": "build_audiences",
     "gold.exploration_response": "collect_feedback",
     "gold.exploration_budgets": "collect_feedback",
     "gold.user_item_values": "value_items",
@@ -36,11 +38,12 @@ JOBS = {
 """Tables that a night must have, and the job that writes each."""
 
 MAY_BE_EMPTY = frozenset(
-    {"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates", "gold.segment_transitions"}
+    {"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates"}
+    | {"gold.segment_transitions", "gold.audiences", "gold.audience_summary"}
 )
 """Where nobody was active in two windows running; where no rule took anything; where nobody was shown a list; in a first night
-with little history: their jobs write another table that shows whether they ran. Where nothing is bought together: every chain
-ends before this job when that fails."""
+with little history: their jobs write another table that shows whether they ran. Where no campaign is planned; where nothing is
+bought together: every chain ends before this job when those fail."""
 
 VIEWS_FILE = "views.sql"
 

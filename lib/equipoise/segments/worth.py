@@ -169,7 +169,7 @@ def fit(
     x = np.concatenate([part for part, _ in parts])
     label, spend = (np.concatenate([getattr(seen, name) for _, seen in parts]) for name in ("label", "spend"))
     money = _money(x, np.maximum(spend, 0.0), seed) if amounts and (spend > 0).any() else None
-    return WorthModel(ladder, _chance(x, label > 0, seed), _chance(x, label > 1, seed), money)
+    return WorthModel(ladder, chance(x, label > 0, seed), chance(x, label > 1, seed), money)
 
 
 def fit_staying(history: History, cuts: Sequence[int], *, days: int, seed: int) -> Chance:
@@ -181,7 +181,7 @@ def fit_staying(history: History, cuts: Sequence[int], *, days: int, seed: int) 
     parts = [(x[known], seen.label[known] > 0) for x, known, seen in (_at(history, c, days, "events", 0.0) for c in cuts)]
     if not sum(len(x) for x, _ in parts):
         raise ValueError(f"nobody is known at any of the {len(cuts)} cuts that churn is to be learnt at")
-    return _chance(np.concatenate([x for x, _ in parts]), np.concatenate([yes for _, yes in parts]), seed)
+    return chance(np.concatenate([x for x, _ in parts]), np.concatenate([yes for _, yes in parts]), seed)
 
 
 def backtest(
@@ -205,7 +205,8 @@ def _at(history: History, cut: int, days: int, ladder: Ladder, threshold: float)
     return signals_at(history, cut), known_at(history, cut), labels_at(history, cut, days, ladder, threshold)
 
 
-def _chance(x: Floats, yes: Bools, seed: int) -> Chance:
+def chance(x: Floats, yes: Bools, seed: int) -> Chance:
+    """The chance of a yes, learnt from features (n, S) that are days, counts or money."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

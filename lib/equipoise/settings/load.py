@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -138,7 +138,7 @@ def _put(tree: dict[str, Any], dotted: str, value: str) -> None:
 
 
 def _sections(model: type[BaseModel], dotted: str) -> type[BaseModel] | None:
-    for part in dotted.split(".")[:-1]:
+    for part in (p for p in dotted.split(".")[:-1] if not p.isdigit()):  # digits: the place in a list of tables
         field = model.model_fields.get(part)
         inner = _model_of(field) if field else None
         if inner is None:
@@ -157,7 +157,7 @@ def _model_of(field: FieldInfo) -> type[BaseModel] | None:
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     for name, field in model.model_fields.items():
         inner = _model_of(field)
-        if inner is None:
+        if inner is None or get_origin(field.annotation) is tuple:
             yield f"{prefix}{name}", field
         else:
             yield from _leaves(inner, f"{prefix}{name}.")

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
+from equipoise.settings.marketing import Audiences
 from equipoise.settings.section import Count, Positive, Section, Share
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -304,6 +305,7 @@ class Settings(Section):
     associations: Associations = Associations()
     feedback: Feedback = Feedback()
     recommend: Recommend = Recommend()
+    audiences: Audiences = Audiences()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
 

@@ -13,6 +13,7 @@ from equipoise.tables.lists import (
     RULE_EFFECTS,
     USER_ITEM_VALUES,
 )
+from equipoise.tables.marketing import AUDIENCE_SUMMARY, AUDIENCES
 from equipoise.tables.profiles import USER_PROFILES
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.segments import SEGMENT_PROFILES, SEGMENT_TRANSITIONS
@@ -284,6 +285,8 @@ GOLD = (
     INTEREST_MIGRATION,
     CATEGORY_TRANSITIONS,
     USER_PROFILES,
+    AUDIENCES,
+    AUDIENCE_SUMMARY,
     ITEM_RULES,
     EXPLORATION_RESPONSE,
     EXPLORATION_BUDGETS,

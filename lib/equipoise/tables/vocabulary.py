@@ -77,3 +77,13 @@ NEW, GONE = "(new)", "(gone)"
 
 DAY_PARTS = ("night", "morning", "afternoon", "evening")
 """Quarters of the local day, from midnight on."""
+
+GOALS = ("respond", "spend", "category", "seed")
+"""What a planned campaign wants of a user."""
+
+OK, NOTHING_LEARNT, NOBODY, UNPROFITABLE, NO_BUDGET, TOO_FEW = (
+    *("ok", "nothing to learn from", "no eligible user", "no profitable user"),
+    *("budget below one contact", "group too small"),
+)
+AUDIENCE_STATES = (OK, NOTHING_LEARNT, NOBODY, UNPROFITABLE, NO_BUDGET, TOO_FEW)
+"""What became of an audience."""

@@ -49,6 +49,7 @@ def test_hits_equal_a_loop(seed: int) -> None:
         assert found[2][u] == pytest.approx(sum(lists[u, n] % 3 != 0 for n in good) / K)
 
 
+@pytest.mark.slow
 def test_f1_and_mrr_are_those_of_ranx() -> None:
     ranx = pytest.importorskip("ranx")
     lists, truths, hits = case(5, users=40)

@@ -59,6 +59,7 @@ def nothing(**known: Any) -> Facts:
         segment_drivers=frame(("segment", "driver", "log_odds")),
         portraits=of_table("gold.segment_profiles").drop(columns=["features", "categories"]),
         segment_flow=of_table("gold.segment_transitions"),
+        audiences=of_table("gold.audience_summary"),
         list_categories=frame(("category", "rows", "explored", "share")),
         list_counts=frame(LIST_COUNTS, (0, 0, 0, None, 0, None, None)),
         reasons=frame(("reason_code", "slot", "rows")),

@@ -12,6 +12,7 @@ from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, Section
 from equipoise.report.sections import (
     associations,
+    audiences,
     balance,
     card,
     exploration,
@@ -227,6 +228,25 @@ def test_interest_groups_are_named_and_moves_are_counted() -> None:
     tables = {f.numbers.caption: f.numbers.rows for f in section.blocks if isinstance(f, Figure) and f.numbers}
     assert [r[1] for r in tables["Interest groups"]] == ["milk and tea", "baby foods"]
     assert ("(new)", "O", "3", "+1.00") in tables["Moves by segment"]
+
+
+def test_audiences_show_profit_and_say_why_one_is_empty() -> None:
+    names = (
+        *("audience_id", "goal", "status", "message", "eligible", "left_out", "reach", "cost", "expected_responses"),
+        *("expected_profit", "curve", "learnt_from", "propensity_auc"),
+    )
+    curve = [{"share": 0.5, "users": 50, "profit": 30.0}, {"share": 1.0, "users": 100, "profit": 10.0}]
+    told = frame(
+        names,
+        ("spring", "respond", "ok", "9 of 100 users", 100, {"segment": 7, "file": 2}, 9, 4.5, 1.8, 13.5, curve, 400, 0.9),
+        ("winter", "spend", "no eligible user", "nobody is left", 0, {}, 0, 0.0, 0.0, 0.0, [], None, None),
+    )
+    section = audiences.section(nothing(audiences=told))
+    assert findings(section) == ["spring is expected to bring 13.50 after its costs, from 9 users of 100"]
+    assert "winter: no eligible user. nobody is left." in notes(section)
+    assert "AUC of 0.9000 (chance: 50 %)" in notes(section)
+    table = next(b for b in section.blocks if b.kind == "table")
+    assert table.rows[0][4] == "2 by file and 7 by segment"
 
 
 def test_segments_say_who_said_the_value_what_drives_it_and_where_the_spend_is() -> None:
