@@ -50,11 +50,14 @@ class Bubble:
 def bubbles(points: Sequence[Bubble], x_label: str, y_label: str, label: str) -> Markup:
     """Named circles whose areas are their sizes."""
     largest = max((p.size for p in points), default=1.0) or 1.0
-    with canvas(4.2) as (drawing, (axes,)):
-        for point in points:
+    reach = max((p.y for p in points), default=1.0) - min((p.y for p in points), default=0.0)
+    rising = sorted(points, key=lambda p: (p.y, p.name))
+    heights = _spread([p.y for p in rising], 0.055 * reach)
+    with canvas(4.6) as (drawing, (axes,)):
+        for point, height in zip(rising, heights, strict=True):
             area = 1400.0 * point.size / largest
             axes.scatter([point.x], [point.y], s=area, color=BLUE, alpha=0.35, linewidths=0)
-            axes.annotate(point.name, (point.x, point.y), ha="center", va="center", fontsize=7.6, color=INK)
+            axes.annotate(point.name, (point.x, height), ha="center", va="center", fontsize=7.6, color=INK)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
         axes.margins(x=0.16, y=0.16)

@@ -265,7 +265,7 @@ def test_segments_say_who_said_the_value_what_drives_it_and_where_the_spend_is()
     assert "begins at a spend of 116.2" in section.lead[1]
     assert "silent" not in section.lead[1]
     said = findings(section)
-    assert "What sets segment buy apart is trips most of all, and O spend" in said
+    assert "Trips lifts segment buy, spend holds O down most" in said
     assert "Users of recency 5 and frequency 4 (5 is best) are expected to spend most, 90.00 a head against 26.25 of all" in said
 
 

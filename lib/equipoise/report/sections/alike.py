@@ -7,7 +7,7 @@ import pandas as pd
 from equipoise.report.charts import Bubble, bubbles, heat
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Heading, NumberTable
-from equipoise.report.words import count, cut, number, percent, plural, sentence
+from equipoise.report.words import count, cut, number, percent, plural
 from equipoise.tables.vocabulary import GONE, NEW, SEGMENTS
 
 LOWER_FIRST = {"segment": SEGMENTS, "value_tier": ("1", "2", "3", "4", "5")}
@@ -63,7 +63,7 @@ def _map(facts: Facts) -> list[Block]:
     ]
     heads = ("group", "name", "users", "share", "of spend", "mean p_buy", "in a sentence")
     note = "Area: users. Names are the categories with the highest lift; gold.segment_profiles has those of every segmentation."
-    return [Figure(sentence(finding), svg, note, NumberTable("Interest groups", heads, rows))]
+    return [Figure(finding, svg, note, NumberTable("Interest groups", heads, rows))]
 
 
 def _flows(facts: Facts) -> list[Block]:

@@ -61,7 +61,7 @@ def _said_by(facts: Facts) -> list[str]:
     for _, row in facts.value_models.iterrows():
         threshold, churn = row["buy_threshold"], row["churn"]
         ladder = "" if pd.isna(threshold) else f" Class buy begins at a spend of {number(float(threshold))} in the window."
-        gone = "" if pd.isna(churn) else f" On average {percent(float(churn))} of them are expected to fall silent for long."
+        gone = "" if pd.isna(churn) else f" Their mean risk of falling silent (churn_risk) is {percent(float(churn))}."
         out.append(f"{SAID_BY[str(row['value_model'])]} ({plural(row['users'], 'user')}).{ladder}{gone}")
     return out
 
@@ -76,10 +76,13 @@ def _drivers(facts: Facts) -> list[Block]:
     )
     order = list(wide.abs().max().sort_values(ascending=False).index)
     top, bottom = str(wide.index[-1]), str(wide.index[0])
-    finding = (
-        f"What sets segment {top} apart is {wide.loc[top].astype(float).idxmax()} most of all, and {bottom} "
-        f"{wide.loc[bottom].astype(float).idxmin()}"
+    up, down = wide.loc[top].astype(float).idxmax(), wide.loc[bottom].astype(float).idxmin()
+    whose = (
+        f"{up} lifts segment {top} and holds {bottom} down"
+        if up == down
+        else f"{up} lifts segment {top}, {down} holds {bottom} down"
     )
+    finding = f"{whose[0].upper()}{whose[1:]} most"
     cells = [[float(wide.loc[s, d]) for d in order] for s in wide.index]
     svg = heat([str(s) for s in wide.index], order, cells, finding, text=lambda v: f"{v:+.2f}")
     note = (
