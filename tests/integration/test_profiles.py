@@ -108,11 +108,13 @@ def test_promoted_lines_are_those_of_a_plain_loop(spark: SparkSession, events: D
     promotions = spark.createDataFrame([*placed, placed[0]], "source string, week_start date, store_id string, category string")
     found = {r["user_id"]: r for r in promotion_habits(events, item_categories, promotions).collect()}
     lines = [
-        (r[0], category[r[2]], ("s", r[5] - timedelta(days=r[5].weekday()), r[8], category[r[2]]) in set(placed))
+        (r[0], (str(r[8]), category[r[2]]), ("s", r[5] - timedelta(days=r[5].weekday()), r[8], category[r[2]]) in set(placed))
         for r in log()
         if r[3] == "purchase" and r[8]
     ]
-    usual = {c: np.mean([p for _, k, p in lines if k == c]) for c in "ABC"}
+    whole = {c: np.mean([p for _, k, p in lines if k[1] == c]) for c in "ABC"}
+    there = {k: [p for _, at, p in lines if at == k] for k in {k for _, k, _ in lines}}
+    usual = {k: (sum(p) + 50 * whole[k[1]]) / (len(p) + 50) for k, p in there.items()}
     for user in {u for u, _, _ in lines}:
         mine = [(c, p) for u, c, p in lines if u == user]
         r = np.mean([usual[c] for c, _ in mine])

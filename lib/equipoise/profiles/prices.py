@@ -9,6 +9,9 @@ LEAST_LINES = 5
 PRIOR_LINES = 5.0
 """Lines of everybody's that a user's share of promoted lines is read beside."""
 
+STORE_LINES = 50.0
+"""Lines of a category everywhere that its lines in one store are shrunk by."""
+
 TENTHS = tuple(i / 10 for i in range(1, 10))
 ACCURACY = 1000
 
@@ -39,7 +42,8 @@ def promotion_habits(events: DataFrame, item_categories: DataFrame, promotions: 
     """One row per user with a purchase in a store, where there are promotions: user_id, promotion_share, promotion_lift.
 
     A line counts as promoted when its category had a placement in its store in its week (from Monday). Lift: (promoted lines +
-    k r) ÷ (lines · r + k r), r the share that everybody's lines of the same categories have, k = PRIOR_LINES.
+    k r) ÷ (lines · r + k r), r the share that everybody's lines of the same stores and categories have, a store's shrunk
+    to the category's by STORE_LINES, k = PRIOR_LINES.
 
     Args:
         events: silver.events before as_of.
@@ -57,12 +61,18 @@ def promotion_habits(events: DataFrame, item_categories: DataFrame, promotions: 
     )
     placed = promotions.select("source", "store_id", "week_start", "category", F.lit(1.0).alias("promoted")).distinct()
     joined = lines.join(placed, ["source", "store_id", "week_start", "category"], "left")
-    counted = joined.groupBy("user_id", "category").agg(
-        F.sum("lines").alias("lines"), F.sum(F.col("lines") * F.coalesce("promoted", F.lit(0.0))).alias("promoted")
+    places = ["source", "store_id", "category"]
+    promoted = F.sum(F.col("lines") * F.coalesce("promoted", F.lit(0.0)))
+    counted = joined.groupBy("user_id", *places).agg(F.sum("lines").alias("lines"), promoted.alias("promoted"))
+    whole = counted.groupBy("category").agg((F.sum("promoted") / F.sum("lines")).alias("all"))
+    there = (
+        counted.groupBy(*places)
+        .agg(F.sum("promoted").alias("yes"), F.sum("lines").alias("number"))
+        .join(F.broadcast(whole), "category")
     )
-    usual = counted.groupBy("category").agg((F.sum("promoted") / F.sum("lines")).alias("usual"))
+    usual = there.select(*places, ((F.col("yes") + STORE_LINES * F.col("all")) / (F.col("number") + STORE_LINES)).alias("usual"))
     per_user = (
-        counted.join(F.broadcast(usual), "category")
+        counted.join(usual, places)  # one row per store × category: cannot fan out
         .groupBy("user_id")
         .agg(
             F.sum("lines").alias("lines"),

@@ -91,7 +91,7 @@ USER_PROFILES = Table(
         Column(
             "promotion_lift",
             "DOUBLE",
-            "That beside what everybody's lines of the same categories have, five lines of everybody's added: above 1 the user goes by promotions.",
+            "That beside what everybody's lines of the same stores and categories have, five lines of everybody's added: above 1 the user buys what is promoted more often than others there.",
             "as for promotion_share",
         ),
         Column("exposed", "BIGINT", "Exposures before as_of."),
