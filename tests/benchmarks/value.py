@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from equipoise.evaluate.baselines import ziln
 from equipoise.evaluate.baselines.answers import Fitter, Question, hgb_12, logit_12
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.evaluate.tasks.value_origins import Judged, Line, judged, lines
@@ -116,6 +117,14 @@ def value_model(asked: Question) -> Answer:
     return Answer(told.buys, told.buys if told.spend is None else told.spend, told.p, told.buys, told.p.argmax(1), told.spend)
 
 
+def zero_inflated(asked: Question) -> Answer:
+    """A linear zero-inflated lognormal on the signals of the product's model."""
+    past, seen = asked.past
+    model = ziln.fit(past, seen.spend)
+    buys, money = model.probability(asked.signals), model.expected(asked.signals)
+    return Answer(buys, money, buys=buys, money=money)
+
+
 def table(found: Sequence[Line], metrics: Sequence[str]) -> str:
     """A markdown table, a method a line: value, 95 % and the difference from the best plain method."""
     kept = {(one.method, one.metric): one for one in found}
@@ -179,7 +188,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="other parameters of the plain methods, on the origins to choose on")
     asked = parser.parse_args()
     ours: dict[str, Fitter] = {MODEL: value_model}
-    further = {**ours, **(GRID if asked.tune else {})}
+    further = {**ours, "ziln": zero_inflated, **(GRID if asked.tune else {})}
     if asked.source != "cdnow":
         shop = complete_journey(asked.reference)
         for days in asked.days:
