@@ -114,13 +114,15 @@ def test_cuts_lie_half_a_horizon_apart_behind_enough_history() -> None:
 
 
 def test_rfm_cells_are_the_means_of_earlier_windows() -> None:
-    """By a loop: fifths by mean rank at each cut, the mean outcome of the cell, ten users of everybody added."""
+    """By a loop: fifths at each cut, the mean outcome of the cell, ten users of everybody added."""
     one, whole = asked(), shop()
     rows = list(zip(whole.user.tolist(), whole.day.tolist(), whole.spend.tolist(), strict=True))
 
-    def fifths(values: list[float]) -> list[int]:
-        ranks = [sum(w < v for w in values) + (sum(w == v for w in values) + 1) / 2 for v in values]
-        return [min(4, int(5 * (r - 0.5) / len(values))) for r in ranks]
+    def fifths(*keys: list[float]) -> list[int]:
+        """Ties by the next key, at last by the user's number."""
+        order = sorted(range(len(keys[0])), key=lambda i: (*(k[i] for k in keys), i))
+        place = {i: n for n, i in enumerate(order)}
+        return [5 * place[i] // len(order) for i in range(len(order))]
 
     def cells(day: int) -> dict[int, tuple[int, ...]]:
         mine: dict[int, list[tuple[int, float]]] = {}
@@ -128,7 +130,8 @@ def test_rfm_cells_are_the_means_of_earlier_windows() -> None:
             if d < day:
                 mine.setdefault(user, []).append((d, s))
         last, trips = [float(max(d for d, _ in of)) for of in mine.values()], [float(len(of)) for of in mine.values()]
-        parts = fifths(last), fifths(trips), fifths([sum(s for _, s in of) for of in mine.values()])
+        spent = [sum(s for _, s in of) for of in mine.values()]
+        parts = fifths(last, trips, spent), fifths(trips, spent, last), fifths(spent, trips, last)
         return dict(zip(mine, zip(*parts, strict=True), strict=True))
 
     found: dict[tuple[int, ...], list[float]] = {}
