@@ -256,7 +256,7 @@ class Evaluation:
         contacts = published.contacts(self.tables.events, self.behaviour, one.labels_until)
         history = told.history_of(self.behaviour, until)
         found = campaigns.foretold(history, contacts, until=until, response_days=one.response_days, seed=one.seed)
-        return campaigns.comparisons(*found, one.as_of, self.groups)
+        return campaigns.comparisons(*found, one.as_of)
 
     def _baskets(self, origin: date) -> tuple[NextBasket, NextBasket]:
         one = self.protocol

@@ -102,14 +102,14 @@ def test_the_task_foretells_each_campaign_from_those_over_before_it(shop: tuple[
     _, again = foretold(history, shifted, until=320, response_days=28, seed=1)
     early = np.array(told.campaign) <= "c4"
     np.testing.assert_array_equal(said["response"][early], again["response"][early])
-    found = rows(comparisons(told, said, date(2020, 1, 1), {})[0], resamples=100, seed=1)
+    found = rows(comparisons(told, said, date(2020, 1, 1))[0], resamples=100, seed=1)
     values = {(r.method, r.metric): r.value for r in found if r.user_group == "all"}
     assert values["response", "auc"] > values["spend_112d", "auc"] + 0.1
     top = np.argsort(-said["response"], kind="stable")[: len(told.yes) // 10]
     assert values["response", "decile_lift"] == pytest.approx(told.yes[top].mean() / told.yes.mean(), rel=0.02)
     assert ("response_linear", "brier") not in values
     none = past(history, contacts.where(contacts.answer == NONE), until=300, response_days=28)
-    assert comparisons(none, {"response": np.zeros(len(none.yes))}, date(2020, 1, 1), {}) == []
+    assert comparisons(none, {"response": np.zeros(len(none.yes))}, date(2020, 1, 1)) == []
 
 
 def test_rows_without_a_contact_are_users_without_one() -> None:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from equipoise.audiences.campaigns import FEATURES, Contacts
 from equipoise.audiences.response import Past, fit, past
-from equipoise.evaluate.arrays import Floats, Ints
+from equipoise.evaluate.arrays import Floats
 from equipoise.evaluate.bootstrap import Measure
 from equipoise.evaluate.metrics import scores
 from equipoise.evaluate.table import Comparison, Method
@@ -62,7 +62,7 @@ def foretold(
     return told, {name: score[chosen] for name, score in said.items()}
 
 
-def comparisons(of: Past, said: Mapping[str, Floats], origin: date, groups: Mapping[str, Ints]) -> list[Comparison]:
+def comparisons(of: Past, said: Mapping[str, Floats], origin: date) -> list[Comparison]:
     """Measures with intervals over users drawn with all their contacts, and ROC curves; none where all answered, or nobody."""
     if not of.yes.any() or of.yes.all():
         return []
@@ -74,7 +74,7 @@ def comparisons(of: Past, said: Mapping[str, Floats], origin: date, groups: Mapp
     curves = tuple(Method(name, (tuple(_roc(yes, score)),), 1 if name == OURS else None) for name, score in said.items())
     where = origin.isoformat()
     return [
-        Comparison("campaigns", where, of.user, methods, BASELINE, groups=groups),
+        Comparison("campaigns", where, of.user, methods, BASELINE),
         Comparison("campaigns", where, of.user, curves),
     ]
 
