@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.segments.categories import category_values
+from equipoise.segments.groups import interest_groups
 from equipoise.segments.history import day_number, packed
 from equipoise.segments.table import user_segments
 from equipoise.segments.valued import How, published
@@ -112,7 +113,8 @@ def main(say: Callable[[str], object]) -> None:
                     language=False,
                     say=lambda _: None,
                 )
-                table = user_segments(profile, worth, as_of=as_of, horizon_days=28, threshold=None, kmeans_seed=1)
+                groups = interest_groups(interests, k=s.segments.interest_groups, seed=s.segments.kmeans_seed)
+                table = user_segments(profile, worth, groups, as_of=as_of, horizon_days=28, threshold=None, kmeans_seed=1)
                 values = category_values(interests, daily, as_of=as_of, origin=windows.origin, window_days=windows.days)
                 for frame in (table, values):
                     frame.write.format("noop").mode("overwrite").save()
