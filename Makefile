@@ -53,7 +53,7 @@ check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
 test: setup check ## Set-up, checks, unit and integration tests (under 20 minutes)
-	@pytest tests -m 'not slow and not gpu' --durations=15 -rs
+	@pytest tests -m 'not slow and not gpu and not cluster' --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
 	@bash .ci/movielens.sh
@@ -61,6 +61,9 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 	@bash .ci/rapids.sh
 	@bash .ci/readers.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
+
+cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine, authenticated, executors killed; the tables of one machine
+	@pytest tests/cluster -m cluster --timeout 2400 -s
 
 airflow-test: setup ## The DAG in a real Airflow, in an environment of its own; QUICK=1 leaves out what takes minutes
 	@bash .ci/airflow.sh
@@ -95,4 +98,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all airflow-test bench gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all cluster-test airflow-test bench gpu-check lock dictionary clean

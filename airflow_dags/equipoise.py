@@ -26,7 +26,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from equipoise_graph import GATES, STEPS, TRAINING, Step
-from equipoise_ledger import ENDED_WELL, Attempt, attempts
+from equipoise_ledger import ENDED_WELL, Attempt, attempts, drifted
 from equipoise_settings import WEEKDAYS, DagSettings, load
 
 LOG = logging.getLogger("equipoise")
@@ -123,11 +123,14 @@ def _judge(job: str, last: Attempt | None, failure: AirflowException | None, led
 
 
 def trains(settings: DagSettings, **context: Any) -> bool:
-    """Whether this night fine-tunes: the parameter train decides, or else the weekday of as-of."""
+    """Whether this night fine-tunes: the parameter train decides, or else the weekday of as-of and what monitors ask for."""
     wanted, day = context["params"]["train"], _date(context, settings)
     weekly = settings.training_weekday in ("daily", WEEKDAYS[day.weekday()])
     LOG.info("as of %s (%s), train=%s, weekday for training: %s", day, WEEKDAYS[day.weekday()], wanted, settings.training_weekday)
-    return wanted == "always" or (wanted == "weekday" and weekly)
+    asked = drifted(settings.monitors, day) if settings.training_on_drift and wanted == "weekday" else []
+    for line in asked:
+        LOG.warning("asked for by %s", line)
+    return wanted == "always" or (wanted == "weekday" and (weekly or bool(asked)))
 
 
 def quality_gate(settings: DagSettings, **context: Any) -> bool:

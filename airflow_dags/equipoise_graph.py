@@ -38,8 +38,9 @@ STEPS = (
         ("collect_feedback", "value_items"),
         ("gold.balance", "gold.policy_estimates", "gold.recommendations", "gold.rule_effects"),
     ),
+    Step("watch_tables", ("recommend_items", "profile_users"), ("ops.monitors",)),
     Step("evaluate_models", ("recommend_items", "track_migration"), ("gold.evaluation",)),
-    Step("publish_report", ("mine_associations", "profile_users", "build_audiences", "evaluate_models"), ("ops.published",)),
+    Step("publish_report", ("mine_associations", "build_audiences", "watch_tables", "evaluate_models"), ("ops.published",)),
 )
 """In the order of the chain; two jobs that share no path may run side by side."""
 

@@ -31,6 +31,20 @@ class Attempt:
         return f"{run}: {self.status} ({self.message or 'no message'})"
 
 
+def drifted(monitors: str, before: date) -> list[str]:
+    """What the newest night before a date says has drifted, so that it asks for a fine-tuning; none where none was watched."""
+    from deltalake import DeltaTable
+
+    place = monitors if "://" in monitors else str(Path(monitors).absolute())
+    if not DeltaTable.is_deltatable(place):
+        return []
+    columns = ["as_of", "monitor", "subject", "message", "asks_training"]
+    rows = DeltaTable(place).to_pyarrow_table(columns=columns, filters=[("as_of", "<", before)]).to_pylist()
+    newest = max((r["as_of"] for r in rows), default=None)
+    asked = [r for r in rows if r["as_of"] == newest and r["asks_training"]]
+    return [f"{r['monitor']} {r['subject']} as of {newest}: {r['message']}" for r in asked]
+
+
 def attempts(ledger: str, job: str, as_of: date | None) -> list[Attempt]:
     """Every attempt of a job for a date (None: for any, or for none), oldest first; none where no job has run yet."""
     from deltalake import DeltaTable  # not at import: the DAG file is parsed every few seconds

@@ -41,6 +41,7 @@ class DagSettings:
     timeout_minutes: float
     training_timeout_minutes: float
     training_weekday: str
+    training_on_drift: bool
     quality_gate: str
     promotion_gate: str
     webhook_env: str
@@ -49,6 +50,11 @@ class DagSettings:
     def ledger(self) -> str:
         """Where every attempt of every job stands."""
         return f"{self.warehouse.rstrip('/')}/ops/runs"
+
+    @property
+    def monitors(self) -> str:
+        """Where every night's monitors stand."""
+        return f"{self.warehouse.rstrip('/')}/ops/monitors"
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ KEYS = (
     _Key("timeout_minutes", MINUTES, _number, 120),
     _Key("training_timeout_minutes", MINUTES, _number, 480),
     _Key("training_weekday", f"one of {', '.join(WEEKDAYS)}, daily", _one_of(*WEEKDAYS, "daily"), "sunday"),
+    _Key("training_on_drift", "true or false", lambda v: isinstance(v, bool), True),
     _Key("quality_gate", "fail (the night is red) or skip (the rest of the night is skipped)", _one_of("fail", "skip"), "fail"),
     _Key("promotion_gate", "go_on (score with CURRENT) or fail", _one_of("go_on", "fail"), "go_on"),
     _Key("webhook_env", "the name of an environment variable that holds the address, or empty", lambda v: isinstance(v, str), ""),

@@ -34,7 +34,7 @@ JOB = Job(
         *("gold.interest_migration", "gold.category_transitions", "gold.user_profiles", "gold.item_rules"),
         *("gold.audiences", "gold.audience_summary"),
         *("gold.exploration_response", "gold.exploration_budgets", "gold.user_item_values", "gold.balance"),
-        *("gold.policy_estimates", "gold.recommendations", "gold.rule_effects", "gold.evaluation"),
+        *("gold.policy_estimates", "gold.recommendations", "gold.rule_effects", "gold.evaluation", "ops.monitors"),
     ),
     writes=("ops.published",),
     sections=("source", "report"),

@@ -20,7 +20,7 @@ submit() {
 }
 
 submit ingest_events "$@"
-for job in build_features mine_associations finetune_encoder score_users segment_users track_migration profile_users build_audiences collect_feedback value_items recommend_items evaluate_models publish_report; do
+for job in build_features mine_associations finetune_encoder score_users segment_users track_migration profile_users build_audiences collect_feedback value_items recommend_items watch_tables evaluate_models publish_report; do
   submit "$job" --as-of "$as_of" "$@"
 done
 printf '\nThe whole pipeline took %s s.\n' "$((SECONDS - started))" >&2

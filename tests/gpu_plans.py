@@ -38,6 +38,7 @@ CHECKED = (
     "collect_feedback",
     "value_items",
     "recommend_items",
+    "watch_tables",
 )
 
 

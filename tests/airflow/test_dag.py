@@ -34,7 +34,9 @@ EDGES = {
     ("mine_associations", "publish_report"),
     ("track_migration", "evaluate_models"),
     ("track_migration", "profile_users"),
-    ("profile_users", "publish_report"),
+    ("profile_users", "watch_tables"),
+    ("recommend_items", "watch_tables"),
+    ("watch_tables", "publish_report"),
     ("segment_users", "build_audiences"),
     ("build_audiences", "publish_report"),
     ("evaluate_models", "publish_report"),
@@ -128,6 +130,27 @@ def test_as_of_is_the_local_date_at_the_end_of_the_interval(module: Any) -> None
 )
 def test_training_nights(module: Any, settings: DagSettings, params: dict[str, Any], expected: bool) -> None:
     assert module.trains(settings, **context(**params)) is expected
+
+
+def watched(settings: DagSettings, as_of: date, asks: bool) -> None:
+    fields = [("as_of", pa.date32()), ("monitor", pa.string()), ("subject", pa.string()), ("message", pa.string())]
+    row = {"as_of": as_of, "monitor": "category_mix", "subject": "all", "message": "far off", "asks_training": asks}
+    table = pa.Table.from_pylist([row], schema=pa.schema([*fields, ("asks_training", pa.bool_())]))
+    write_deltalake(settings.monitors, table, mode="append")
+
+
+def test_drift_in_the_newest_night_before_asks_for_a_training(module: Any, settings: DagSettings, tmp_path: Path) -> None:
+    tuesday = {"train": "weekday", "as_of": "2017-11-07"}
+    assert module.trains(settings, **context(**tuesday)) is False
+    watched(settings, date(2017, 11, 7), True)  # tonight's own, of an earlier try
+    assert module.trains(settings, **context(**tuesday)) is False
+    watched(settings, date(2017, 11, 4), True)
+    assert module.trains(settings, **context(**tuesday)) is True
+    assert module.trains(settings, **context(train="never", as_of="2017-11-07")) is False
+    off = load(settings_file(tmp_path, "training_on_drift = false"))
+    assert module.trains(off, **context(**tuesday)) is False
+    watched(settings, date(2017, 11, 5), False)  # the night after it was quiet again
+    assert module.trains(settings, **context(**tuesday)) is False
 
 
 def test_the_ledger_is_read_in_order_and_by_job_and_date(settings: DagSettings) -> None:

@@ -88,6 +88,7 @@ def write_night(
         "gold.item_rules": _item_rules(),
         "gold.recommendations": _lists(users, tastes, sizes, rng),
         "gold.evaluation": _evaluation(rng) if evaluation else [],
+        "ops.monitors": _monitors(),
         "ops.feedback": _feedback(users),
     }
     slice_of = {"as_of": AS_OF, "source": "invented", "settled_by": AS_OF}
@@ -126,6 +127,19 @@ def _feedback(users: list[str]) -> list[dict[str, Any]]:
         | {"outcome": ("buy", "look", "ignore")[n % 3], "outcome_ts": at if n % 3 < 2 else None}
         for n, u in enumerate(users)
     ]
+
+
+def _monitors() -> Records:
+    """Two weeks of volume, the last day too small; and a job that took its time."""
+    ends = {"usual": 1000.0, "warn_low": 700.0, "warn_high": 1400.0, "fail_low": 500.0, "fail_high": 2000.0}
+    told: Records = []
+    for n in range(14, 0, -1):
+        value, status = (400.0, "fail") if n == 1 else (1000.0 + 10 * n, "ok")
+        seen = {"day": AS_OF - timedelta(days=n), "value": value, "status": status, "message": f"{value:,.0f} events"}
+        told += [ends | seen | {"monitor": m, "subject": "all", "asks_training": False} for m in ("volume", "category_mix")]
+    none = dict.fromkeys(ends)
+    last = {"day": AS_OF - timedelta(days=1), "status": "unknown", "message": "no earlier runs", "asks_training": False}
+    return [*told, none | last | {"monitor": "duration", "subject": "score_users", "value": 12.0}]
 
 
 def _policies() -> list[dict[str, Any]]:

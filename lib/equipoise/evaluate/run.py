@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -32,6 +33,7 @@ from equipoise.evaluate.tasks import (
     operating,
     value,
 )
+from equipoise.evaluate.tasks.items import Lists
 from equipoise.evaluate.tasks.next_basket import NextBasket
 from equipoise.evaluate.tasks.value import Answer
 from equipoise.recommend.rules import may_be_shown
@@ -55,6 +57,8 @@ PAIR_USERS = 5_000
 """Users whose pairs with every category are compared: 300 categories and 24 features of them take a GB."""
 
 Say = Callable[[str], None]
+Swept = dict[str, Lists]
+"""Lists by method name: setting of the balance."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,10 @@ class Evaluation:
 
     def comparisons(self) -> list[Comparison]:
         """Every comparison: the model at as_of, the baselines at every origin."""
+        with ThreadPoolExecutor(1) as pool:  # Spark makes lists anew while the driver fits baselines
+            return self._comparisons(pool.submit(self._swept))
+
+    def _comparisons(self, swept: Future[Swept]) -> list[Comparison]:
         out = []
         for origin in self.protocol.origins():
             pair, windows = self._baskets(origin), self._windows(origin)
@@ -102,7 +110,7 @@ class Evaluation:
                     *self.of_leaves(),
                     *self.of_new_items(),
                     *self.of_campaigns(),
-                    *self.of_balance(pair, *windows),
+                    *self.of_balance(swept.result(), pair, *windows),
                 ]
         return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
 
@@ -118,8 +126,8 @@ class Evaluation:
             by_category["target_share"] = self._share("target_share")
         return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
 
-    def of_balance(self, pair: tuple[NextBasket, NextBasket], counts: Counts, number: int) -> list[Comparison]:
-        """Tasks balance and operating_points: the lists of a seeded sample of users made again for every λ and slots."""
+    def _swept(self) -> Swept:
+        """The lists of a seeded sample of users made again for every λ and slots."""
         one, at = self.protocol, self.tables
         ids = sample_users(at.segments.select("user_id"), one.seed, balance.SWEEP_USERS)[0]
         users = at.segments.select("user_id").filter(F.col("user_id").isin([str(i) for i in ids]))
@@ -136,10 +144,14 @@ class Evaluation:
         swept_rows = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
         settings = balance.policies(one.policy, one.frontier)
         found = dict(list(balance.sweep(swept_rows, settings).toPandas().groupby("policy")))
-        swept = {
+        return {
             balance.name(setting, one.policy): published.lists_of(found[i], self.behaviour, self.catalogue, setting.k)
             for i, setting in enumerate(settings)
         }
+
+    def of_balance(self, swept: Swept, pair: tuple[NextBasket, NextBasket], counts: Counts, number: int) -> list[Comparison]:
+        """Tasks balance and operating_points, from the lists of `_swept`."""
+        one = self.protocol
         target, following = self._share("target_share"), shares(counts.of_window(number))
         whole = balance.comparison(swept, pair, self.catalogue, target, following, one.policy.alpha, one.as_of, self.groups)
         points = operating.comparison(replace(whole, groups={}), one.foretold, one.policy.k)

@@ -20,7 +20,8 @@ from equipoise.errors import ContractError
 from equipoise.inference.interface import EVENTS_IN, FEATURES_IN, Trends
 from equipoise.inference.worker import Setup
 from equipoise.models.items import ItemTable
-from equipoise.models.package import load_meta
+from equipoise.models.package import MANIFEST, load_meta
+from equipoise.models.signature import manifest_sha256
 from equipoise.tables.packing import TREND_VALUES, item_keys
 
 PREDICTION_DDL = (
@@ -67,6 +68,7 @@ def score_users(users: DataFrame, setup: Setup, *, expected: int | None = None) 
 
         yield from predictions(batches, setup, "user_id", Progress("score users", share))
 
+    setup = _pinned(setup)
     events = EVENTS_IN.names if load_meta(setup.model_path).route == "tower" else ()
     asked = users.select("user_id", *FEATURES_IN.names, *events)
     return _spread(asked, setup, "user_id").mapInArrow(run, f"user_id STRING, {PREDICTION_DDL}")
@@ -82,7 +84,7 @@ def encode_texts(
         max_tokens: tokens of a text that are read; None: what the model was trained for with item texts.
         expected: distinct texts, where known, for the lines of progress.
     """
-    share = expected // setup.workers if expected else None
+    share, setup = expected // setup.workers if expected else None, setup if setup.pretrained else _pinned(setup)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from equipoise.inference.progress import Progress
@@ -129,6 +131,11 @@ def with_items(setup: Setup, route: str, vectors: DataFrame, scratch: Path) -> I
 def text_sha256(text: str) -> Column:
     """Hash under which texts are told apart; null counts as empty."""
     return F.sha2(F.coalesce(F.col(text), F.lit("")), 256)
+
+
+def _pinned(setup: Setup) -> Setup:
+    """The setup with the manifest as the driver sees it: workers refuse another."""
+    return replace(setup, manifest=manifest_sha256(setup.model_path)) if (Path(setup.model_path) / MANIFEST).is_file() else setup
 
 
 def _spread(frame: DataFrame, setup: Setup, key: str) -> DataFrame:

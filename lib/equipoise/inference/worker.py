@@ -33,6 +33,8 @@ class Setup:
     trends: Trends = ()
     items: str = ""
     pretrained: bool = False
+    manifest: str = ""
+    """sha256 of the manifest that the driver saw, whose signature it has checked; "": any."""
 
 
 _LOADED: dict[tuple[Setup, str], BatchPredictor] = {}
@@ -48,7 +50,13 @@ def predictor(setup: Setup) -> BatchPredictor:
     manifest = Path(setup.model_path) / "manifest.json"
     if not manifest.is_file():
         raise ModelError(f"{setup.model_path}: no manifest.json, so not a published model; run finetune_encoder first")
-    key = (setup, hashlib.sha256(manifest.read_bytes()).hexdigest())
+    found = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    if setup.manifest and found != setup.manifest:
+        raise ModelError(
+            f"{setup.model_path}: its manifest is not the one that the driver checked; the model was changed meanwhile, or this "
+            "machine mounts another folder; look at who writes there, then run the job again"
+        )
+    key = (setup, found)
     if key not in _LOADED:
         # The tokenizer's own thread pool would take every core of the machine, whatever torch was told.
         os.environ["RAYON_NUM_THREADS"] = str(setup.threads)

@@ -30,6 +30,7 @@ ORDER = (
     "collect_feedback",
     "value_items",
     "recommend_items",
+    "watch_tables",
     "evaluate_models",
     "publish_report",
 )

@@ -119,8 +119,13 @@ class Context:
         """Sorted data files of a declared input's pinned version, and that version."""
         return self.store.files(name, self.inputs[name]), self.inputs[name]
 
-    def replace(self, name: str, frame: DataFrame, values: dict[str, object], *, keep_partitions: bool = False) -> None:
-        """The slice of a declared output now holds `frame`; as_of, run_id, model_id and synthetic are added where they lack."""
+    def replace(
+        self, name: str, frame: DataFrame, values: dict[str, object], *, keep_partitions: bool = False, done: bool = True
+    ) -> None:
+        """The slice of a declared output now holds `frame`; as_of, run_id, model_id and synthetic are added where they lack.
+
+        `done` false: the run is about to end at a gate, and the same run again has to come there again instead of being skipped.
+        """
         table = CATALOGUE[name]
         if name not in self.job.writes or set(values) != set(table.slice_by):
             declared = f"{self.job.writes}, slices by {table.slice_by}"
@@ -135,10 +140,8 @@ class Context:
         for column, value in stamps.items():
             if column in types and column not in frame.columns:
                 frame = frame.withColumn(column, F.lit(value).cast(types[column]))
-        started = time.monotonic()
-        written = self.store.replace(
-            frame, name, values, fingerprint=self.run_id, job=self.job.name, keep_partitions=keep_partitions
-        )
+        started, mark = time.monotonic(), self.run_id if done else f"{self.run_id} gated"
+        written = self.store.replace(frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions)
         self.outputs[name] = written.version
         self.rows_out[name] = 0 if written.skipped else written.rows
         how = "unchanged, skipped" if written.skipped else f"{written.rows:,} rows in {time.monotonic() - started:.1f} s"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,28 @@ def sha256(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+KEPT = (".py", ".html", ".j2", ".css", ".sql")
+
+
 def code_version(job_file: Path) -> str:
-    """Hash of the library's and the job's source; needs no version control."""
-    root = Path(equipoise.__file__).parent
+    """Hash of the library's and the job's source; needs no version control. A folder and a zip (--py-files) give the same."""
     digest = hashlib.sha256()
-    kept = (".py", ".html", ".j2", ".css", ".sql")
-    for path in sorted(p for p in root.rglob("*") if p.suffix in kept and "__pycache__" not in p.parts):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for name, source in sorted(_sources(files(equipoise), ""), key=lambda found: found[0]):
+        digest.update(name.encode() + b"\0" + source.read_bytes())
     if job_file.is_file():
         digest.update(job_file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources(folder: Traversable, below: str) -> Iterator[tuple[str, Traversable]]:
+    """Relative name and content of every source below a package, wherever it was imported from."""
+    for entry in folder.iterdir():
+        name = f"{below}{entry.name}"
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _sources(entry, f"{name}/")
+        elif entry.name.endswith(KEPT):
+            yield name, entry
 
 
 def run_id(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from equipoise.errors import EquipoiseError, GateError, ModelError, SettingsError
 from equipoise.job.context import say
 from equipoise.models.package import load_meta
-from equipoise.settings import parse_command_line
+from equipoise.models.signature import signing_key
+from equipoise.settings import parse_command_line, resolve
 from equipoise.training.registry import Registry
 
 NAME = "promote_model"
@@ -19,6 +20,7 @@ flags:
   --list            models, the latest as-of first, and which is CURRENT, withdrawn or damaged
   --back            CURRENT goes to the model promoted before it; the one it leaves is withdrawn: no run promotes it again
   --to MODEL_ID     CURRENT goes to this model, withdrawn or not; models that came after it are withdrawn
+  --sign MODEL_ID   signs a model that was made before models.signing_key_file was set, once every file is what it was
   --reason TEXT     kept in HISTORY.jsonl; --to needs one for a model that the gate refused
 """
 
@@ -40,8 +42,10 @@ def run_promote(argv: Sequence[str], summary: str) -> int:
         return 0
     try:
         wish = parse(argv)
-        warehouse = parse_command_line(wish.settings, needs_as_of=False).settings.warehouse
-        registry = Registry.of(warehouse)
+        asked = parse_command_line(wish.settings, needs_as_of=False)
+        file = asked.settings.models.signing_key_file
+        key = signing_key(resolve(file, asked.settings_path.resolve().parent) if file else "")
+        registry = Registry.of(asked.settings.warehouse, key)
         sys.stdout.write("\n".join(listing(registry)) + "\n" if wish.action == "list" else f"{_done(registry, wish)}\n")
         return 0
     except EquipoiseError as error:
@@ -53,26 +57,26 @@ def parse(argv: Sequence[str]) -> Wish:
     """The wish of a command line.
 
     Raises:
-        SettingsError: unless it asks for exactly one of --list, --back, --to MODEL_ID.
+        SettingsError: unless it asks for exactly one of --list, --back, --to MODEL_ID, --sign MODEL_ID.
     """
     words, rest, asked, reason = list(argv), [], [], ""
     while words:
         name, equals, value = words.pop(0).partition("=")
         if name in ("--list", "--back") and not equals:
             asked.append((name.removeprefix("--"), ""))
-        elif name in ("--to", "--reason"):
+        elif name in ("--to", "--sign", "--reason"):
             if not equals and (not words or words[0].startswith("--")):
-                raise SettingsError(f"{name}: no value; expected {name} {'MODEL_ID' if name == '--to' else 'TEXT'}")
+                raise SettingsError(f"{name}: no value; expected {name} {'TEXT' if name == '--reason' else 'MODEL_ID'}")
             value = value if equals else words.pop(0)
-            if name == "--to":
-                asked.append(("to", value))
+            if name != "--reason":
+                asked.append((name.removeprefix("--"), value))
             else:
                 reason = value
         else:
             rest.append(name + equals + value)
     if len(asked) != 1:
         told = " and ".join(f"--{a} {m}".rstrip() for a, m in asked) or "none of them"
-        raise SettingsError(f"expected one of --list, --back, --to MODEL_ID; got {told}")
+        raise SettingsError(f"expected one of --list, --back, --to MODEL_ID, --sign MODEL_ID; got {told}")
     return Wish(*asked[0], reason, tuple(rest))
 
 
@@ -87,7 +91,7 @@ def listing(registry: Registry) -> list[str]:
         elif not state and model_id in standing.lineage:
             state = "was CURRENT"
         try:
-            meta = load_meta(registry.path(model_id))
+            meta = load_meta(registry.trusted(model_id))
             figures = [
                 f"{meta.metrics[n]:.4f}" if n in meta.metrics else "-" for n in ("best_category_kl_bits", "best_value_loss")
             ]
@@ -104,6 +108,9 @@ def listing(registry: Registry) -> list[str]:
 
 
 def _done(registry: Registry, wish: Wish) -> str:
+    if wish.action == "sign":
+        registry.sign(wish.model_id)
+        return f"{wish.model_id} is signed"
     move = registry.back(wish.reason) if wish.action == "back" else registry.choose(wish.model_id, wish.reason)
     withdrawn = ", ".join(sorted(registry.standing().withdrawn)) or "none"
     return (

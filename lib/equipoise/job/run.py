@@ -18,7 +18,7 @@ from equipoise.errors import EquipoiseError, GateError, StoreError
 from equipoise.job.context import Context, Job, say
 from equipoise.job.identity import code_version, run_id, sha256
 from equipoise.job.lock import slice_lock
-from equipoise.settings import Invocation, Settings, help_text, parse_command_line
+from equipoise.settings import Invocation, Settings, help_text, parse_command_line, resolve
 from equipoise.spark.session import session
 from equipoise.store import Store
 from equipoise.store.ledger import Entry, Ledger
@@ -61,8 +61,8 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     spark = session(f"equipoise {job.name}")
     warehouse = _absolute(settings.warehouse)
     store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")
-    registry = _registry(warehouse) if job.uses_model or job.publishes_model else None
     settings_dir = invocation.settings_path.resolve().parent
+    registry = _registry(warehouse, settings, settings_dir) if job.uses_model or job.publishes_model else None
     inputs = _pin(store, job)
     if registry and job.publishes_model and registry.settle():
         say(job.name, f"an interrupted move of CURRENT was ended: it is {registry.named()}")
@@ -105,10 +105,12 @@ def _absolute(warehouse: str) -> str:
     return warehouse if "://" in warehouse else str(Path(warehouse).resolve())
 
 
-def _registry(warehouse: str) -> Registry:
+def _registry(warehouse: str, settings: Settings, settings_dir: Path) -> Registry:
+    from equipoise.models.signature import signing_key
     from equipoise.training.registry import Registry
 
-    return Registry.of(warehouse)
+    file = settings.models.signing_key_file
+    return Registry.of(warehouse, signing_key(resolve(file, settings_dir) if file else ""))
 
 
 def _pin(store: Store, job: Job) -> dict[str, int]:
@@ -133,7 +135,7 @@ def _current(registry: Registry) -> str:
     current = registry.current()
     if current is None:
         raise StoreError(f"no CURRENT model in {registry.root}; run finetune_encoder first")
-    return current
+    return registry.trusted(current).name
 
 
 def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:

@@ -9,6 +9,7 @@ held_back.safetensors  what counting knew before it was freshened on the validat
 model.json          ModelMeta
 MODEL_CARD.md       for people
 manifest.json       sha256 of every other file
+manifest.sig        its signature, where models are signed (equipoise.models.signature)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from equipoise.models.items import ItemTable
 from equipoise.models.routes import Model
 from equipoise.models.tower import Tower, TowerModel, TowerOptions
 
-ENCODER, ADAPTER, HEADS, TOWER, ITEMS, HELD_BACK, META, CARD, MANIFEST = (
+ENCODER, ADAPTER, HEADS, TOWER, ITEMS, HELD_BACK, META, CARD, MANIFEST, SIGNATURE = (
     "encoder",
     "adapter",
     "heads.safetensors",
@@ -43,6 +44,7 @@ ENCODER, ADAPTER, HEADS, TOWER, ITEMS, HELD_BACK, META, CARD, MANIFEST = (
     "model.json",
     "MODEL_CARD.md",
     "manifest.json",
+    "manifest.sig",
 )
 
 
@@ -225,8 +227,9 @@ def listed_sha256(folder: Path) -> dict[str, str]:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """sha256 of every file under the folder but the manifest, by relative path."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    """sha256 of every file under the folder but the manifest and its signature, by relative path."""
+    own = folder / MANIFEST, folder / SIGNATURE
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
     return {p.relative_to(folder).as_posix(): _sha256(p) for p in files}
 
 

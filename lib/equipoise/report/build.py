@@ -14,6 +14,7 @@ from equipoise.report.sections import (
     interests,
     lists,
     migration,
+    monitors,
     quality,
     runs,
     segments,
@@ -26,7 +27,7 @@ def page(
     facts: Facts, *, title: str, source: str, model_id: str | None, card_text: str | None, run_id: str, synthetic: bool
 ) -> Page:
     """The whole report of one date."""
-    made = (runs, quality, interests, migration, associations, segments, audiences, lists, balance, evaluation, groups)
+    made = (runs, monitors, quality, interests, migration, associations, segments, audiences, lists, balance, evaluation, groups)
     sections = [s.section(facts) for s in made]
     sections += [card.section(model_id, card_text), stories.section(facts)]
     header = (("source", source), ("as of", facts.as_of.isoformat()), ("model", model_id or "none"), ("run", run_id[:8]))

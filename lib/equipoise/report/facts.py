@@ -26,6 +26,7 @@ class Facts:
     users: int
     items: int
     runs: pd.DataFrame
+    monitors: pd.DataFrame
     quality: pd.DataFrame
     categories: pd.DataFrame
     evidence: pd.DataFrame
@@ -88,6 +89,7 @@ def gather(read: Read, as_of: date) -> Facts:
             users=int(events.agg(F.count_distinct("user_id")).collect()[0][0]),
             items=read("silver.items").count(),
             runs=read("ops.runs").filter(F.col("as_of").isNull() | (F.col("as_of") == F.lit(as_of))).toPandas(),
+            monitors=gold("ops.monitors").toPandas(),
             quality=read("ops.quality_metrics").toPandas(),
             categories=aggregates.category_means(interests).toPandas(),
             evidence=aggregates.evidence_bins(interests).toPandas(),

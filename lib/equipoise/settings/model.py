@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
 from equipoise.settings.marketing import Audiences
+from equipoise.settings.operations import Monitors
 from equipoise.settings.section import Count, Positive, Section, Share
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -222,6 +223,16 @@ class Training(Section):
     gate_examples: Count = Field(2048, description="Validation examples on which models are compared for promotion, at most.")
 
 
+class Models(Section):
+    """Published models."""
+
+    signing_key_file: str = Field(
+        "",
+        description="File with the key (at least 16 bytes) that models are signed with; none is used then without that signature. "
+        "Relative paths count from the settings file's folder; empty: models are not signed.",
+    )
+
+
 class Scoring(Section):
     """Whole-base inference."""
 
@@ -299,6 +310,7 @@ class Settings(Section):
     encoder: Encoder = Encoder()
     tower: Tower = Tower()
     training: Training = Training()
+    models: Models = Models()
     scoring: Scoring = Scoring()
     segments: Segments = Segments()
     migration: Migration = Migration()
@@ -306,6 +318,7 @@ class Settings(Section):
     feedback: Feedback = Feedback()
     recommend: Recommend = Recommend()
     audiences: Audiences = Audiences()
+    monitors: Monitors = Monitors()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from equipoise.tables.monitors import MONITORS
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.vocabulary import OUTCOMES, SLOTS, sql_list
 
@@ -120,4 +121,4 @@ FEEDBACK = Table(
     ),
 )
 
-OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK)
+OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS)

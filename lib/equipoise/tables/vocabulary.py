@@ -87,3 +87,11 @@ OK, NOTHING_LEARNT, NOBODY, UNPROFITABLE, NO_BUDGET, TOO_FEW = (
 )
 AUDIENCE_STATES = (OK, NOTHING_LEARNT, NOBODY, UNPROFITABLE, NO_BUDGET, TOO_FEW)
 """What became of an audience."""
+
+MONITORS = (
+    *("freshness", "volume", "nulls", "rejected", "category_mix"),
+    *("score_drift", "segment_mix", "coverage", "calibration", "gate", "duration"),
+)
+"""In ops.monitors: of what comes in; of what goes out and how it went."""
+
+MONITOR_STATES = ("ok", "warn", "fail", "unknown")

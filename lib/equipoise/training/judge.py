@@ -202,7 +202,7 @@ def _rival(candidate: Path, registry: Registry, options: GateOptions) -> Rival:
     if model_id is None:
         return Rival(None, None, "there is none yet")
     try:
-        folder = registry.path(model_id)
+        folder = registry.trusted(model_id)
         reason = comparable(candidate, folder, options.gate_metric)
         if reason:
             return Rival(model_id, None, reason)

@@ -22,6 +22,7 @@ from typing import Any, Literal
 from equipoise.clock import now
 from equipoise.errors import ConflictError, GateError, ModelError
 from equipoise.models.package import META, verify
+from equipoise.models.signature import check_signature, sign
 from equipoise.training.checkpoint import sync_folder, sync_tree
 from equipoise.training.history import Move, Standing, append, read_history, standing
 from equipoise.training.verdict import Verdict, recorded
@@ -33,18 +34,19 @@ _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 class Registry:
     """The models under one folder, on a disk that every machine that trains or scores can see."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, key: bytes = b"") -> None:
+        """`key`: what models are signed with when they are published and must be signed with to be used; b"": nothing."""
         text = str(root).removeprefix("file://")
         if "://" in text:
             raise ModelError(
                 f"the model registry cannot live at {text!r}; expected a folder that all machines mount; set warehouse to one"
             )
-        self.root = Path(text)
+        self.root, self._key = Path(text), key
 
     @classmethod
-    def of(cls, warehouse: str) -> Registry:
+    def of(cls, warehouse: str, key: bytes = b"") -> Registry:
         """The registry of a warehouse."""
-        return cls(f"{warehouse}/models/encoder")
+        return cls(f"{warehouse}/models/encoder", key)
 
     def path(self, model_id: str) -> Path:
         """Where a model lives, published or not."""
@@ -100,6 +102,33 @@ class Registry:
             )
         return model_id
 
+    def trusted(self, model_id: str) -> Path:
+        """Where a model lives, once its signature is seen to be right; without a key every model is trusted.
+
+        Raises:
+            ModelError: when it is not signed with the key.
+        """
+        path = self.path(model_id)
+        if self._key:
+            check_signature(path, self._key)
+        return path
+
+    def sign(self, model_id: str) -> None:
+        """Signs a published model that was made before there was a key, once every file is what it was.
+
+        Raises:
+            ModelError: when it is damaged, or there is no key.
+        """
+        if not self._key:
+            raise ModelError("there is no key to sign with; set models.signing_key_file")
+        verify(self.path(model_id))
+        sign(self.path(model_id), self._key)
+
+    def _verify(self, folder: Path) -> None:
+        verify(folder)
+        if self._key:
+            check_signature(folder, self._key)
+
     def history(self) -> list[Move]:
         """Every move of CURRENT, the first first."""
         return read_history(self.root)
@@ -118,10 +147,12 @@ class Registry:
         """
         source, target = Path(staging), self.path(model_id)
         if self.published(model_id):
-            verify(target)
+            self._verify(target)
             shutil.rmtree(source, ignore_errors=True)
         else:
             verify(source)
+            if self._key:
+                sign(source, self._key)
             sync_tree(source)
             source.rename(target)
             sync_folder(self.root)
@@ -137,7 +168,7 @@ class Registry:
             ConflictError: when CURRENT is no longer the model that `verdict` judged it against.
             ModelError: when it is not there or damaged.
         """
-        verify(self.path(model_id))
+        self._verify(self.path(model_id))
         check_gate(model_id, self._meta(model_id)["metrics"])
         if verdict is not None:
             verdict.check(model_id)
@@ -229,7 +260,7 @@ class Registry:
         if not self.published(model_id):
             known = ", ".join(self.ids()) or "none"
             raise ModelError(f"no model {model_id!r} in {str(self.root)!r}; expected one of {known}")
-        verify(self.path(model_id))
+        self._verify(self.path(model_id))
 
     def _move(
         self,

@@ -49,7 +49,7 @@ def test_to_with_an_equals_sign(registry: Registry, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        ((), 2, "expected one of --list, --back, --to MODEL_ID; got none of them"),
+        ((), 2, "expected one of --list, --back, --to MODEL_ID, --sign MODEL_ID; got none of them"),
         (("--back", "--to", "a"), 2, "got --back and --to a"),
         (("--to",), 2, "--to: no value; expected --to MODEL_ID"),
         (("--back", "--reason"), 2, "--reason: no value; expected --reason TEXT"),

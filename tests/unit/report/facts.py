@@ -42,6 +42,7 @@ def nothing(**known: Any) -> Facts:
         users=0,
         items=0,
         runs=of_table("ops.runs"),
+        monitors=of_table("ops.monitors"),
         quality=of_table("ops.quality_metrics"),
         categories=frame(("category", "history", "predicted", "target", "users_led")),
         evidence=frame(("bin", "users")),

@@ -1,0 +1,122 @@
+"""A standalone master with workers on this machine: authenticated and encrypted, from the installed pyspark."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.pipeline import AS_OF, ROOT, Ended, environment
+
+WAIT_SECONDS = 90.0
+EXECUTOR = "CoarseGrainedExecutorBackend"
+MEMORY = ("--conf", "spark.driver.memory=2g", "--conf", "spark.executor.memory=1g", "--conf", "spark.executor.cores=1")
+ROOM = ("--conf", "spark.executor.memoryOverhead=1g", "--conf", "spark.sql.shuffle.partitions=4")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster: its address, and the folder with the secret that may speak to it."""
+
+    master: str
+    conf: Path
+    logs: Path
+
+    def submit(self, script: str, *flags: str, profile: str = "cluster", on_line: object = None, timeout: float = 1200) -> Ended:
+        """spark-submit to the cluster with the code as a zip; `on_line(text)` hears every line as it comes."""
+        line = [
+            "spark-submit",
+            "--master",
+            self.master,
+            "--properties-file",
+            f"conf/spark/{profile}.conf",
+            "--load-spark-defaults",
+        ]
+        line += ["--py-files", "dist/equipoise.zip", "--conf", "spark.driver.host=127.0.0.1", *MEMORY, *ROOM, script, *flags]
+        started, said = time.monotonic(), []
+        env = {**environment(), "SPARK_CONF_DIR": str(self.conf)}
+        process = subprocess.Popen(
+            line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        assert process.stdout is not None
+        try:
+            for text in process.stdout:
+                said.append(text)
+                if callable(on_line):
+                    on_line(text)
+                if time.monotonic() - started > timeout:
+                    os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait(timeout=60)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        return Ended(code, "".join(said), time.monotonic() - started)
+
+    def run_all(self, warehouse: Path, *flags: str, **more: object) -> Ended:
+        """The whole pipeline on the small generator."""
+        told = ("--settings", "conf/simulated.toml", "--as-of", AS_OF, "--warehouse", str(warehouse))
+        return self.submit("jobs/run_all.py", *told, f"--report.path={warehouse}/report.html", *flags, **more)  # type: ignore[arg-type]
+
+
+def executors() -> list[psutil.Process]:
+    """Running executors, the oldest first."""
+    found = [p for p in psutil.process_iter(["cmdline"]) if any(EXECUTOR in c for c in p.info["cmdline"] or [])]
+    return sorted(found, key=lambda p: float(p.create_time()))
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A master and `workers` of one core and 2 GB each; all end with the block."""
+    conf = folder / "conf"
+    conf.mkdir(parents=True)
+    defaults = conf / "spark-defaults.conf"
+    defaults.touch(mode=0o600)
+    defaults.write_text(f"spark.authenticate true\nspark.authenticate.secret {secrets.token_hex(32)}\n")
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        log = _daemon(
+            folder, conf, "master", "master.Master", ["--host", "127.0.0.1", "--port", "0", "--webui-port", "0"], started
+        )
+        master = _said(log, r"(spark://127\.0\.0\.1:\d+)")
+        for n in range(workers):
+            sizes = ["--cores", "1", "--memory", "2g", "--host", "127.0.0.1", "--webui-port", "0", "-d", str(folder / f"work{n}")]
+            log = _daemon(folder, conf, f"worker{n}", "worker.Worker", [*sizes, master], started)
+            _said(log, r"(Successfully registered)")
+        yield Cluster(master, conf, folder)
+    finally:
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for executor in executors():
+            executor.kill()
+
+
+def _daemon(folder: Path, conf: Path, name: str, kind: str, flags: Sequence[str], started: list[subprocess.Popen[bytes]]) -> Path:
+    log = folder / f"{name}.log"
+    env = {**environment(), "SPARK_CONF_DIR": str(conf), "SPARK_DAEMON_MEMORY": "512m", "SPARK_LOCAL_IP": "127.0.0.1"}
+    env["SPARK_DAEMON_JAVA_OPTS"] = f"-Dlog4j2.configurationFile=file:{ROOT}/tests/cluster/log4j2.properties"
+    with log.open("wb") as out:
+        line = ["spark-class", f"org.apache.spark.deploy.{kind}", *flags]
+        started.append(subprocess.Popen(line, cwd=ROOT, env=env, stdout=out, stderr=out, start_new_session=True))
+    return log
+
+
+def _said(log: Path, pattern: str) -> str:
+    """What the pattern finds in a log, once it is there."""
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until:
+        if found := re.search(pattern, log.read_text(errors="replace")):
+            return found.group(1)
+        time.sleep(0.5)
+    raise AssertionError(
+        f"{log.name} did not say {pattern!r} in {WAIT_SECONDS:.0f} s:\n{log.read_text(errors='replace')[-2000:]}"
+    )

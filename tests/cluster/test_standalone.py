@@ -1,0 +1,79 @@
+"""A real cluster in small: jobs by spark-submit to a standalone master, the tables of one machine though executors are killed."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.cluster.standalone import Cluster, cluster, executors
+from tests.pipeline import ROOT, SMALL, differences, must, submit
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    subprocess.run(["bash", ".ci/wheel.sh"], cwd=ROOT, check=True)
+    with cluster(tmp_path_factory.mktemp("cluster")) as found:
+        yield found
+
+
+def test_workers_run_the_code_that_was_sent_behind_a_secret(running: Cluster) -> None:
+    told = json.loads(must(running.submit("tests/cluster/probe.py")).output.strip().splitlines()[-1])
+    assert told["files"]
+    assert [f for f in told["files"] if "equipoise.zip" not in f] == []
+    assert set(told["conf"].values()) == {"true"}
+    assert stat.S_IMODE((running.conf / "spark-defaults.conf").stat().st_mode) == 0o600
+
+
+def test_who_lacks_the_secret_is_not_let_in(running: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "spark-defaults.conf").write_text("spark.authenticate.secret wrong\n")
+    stranger = Cluster(running.master, tmp_path, running.logs)
+    ended = stranger.submit("tests/cluster/probe.py", timeout=30)
+    assert ended.code != 0
+    assert '"files"' not in ended.output
+
+
+def test_the_cluster_makes_the_tables_of_one_machine_though_executors_die(
+    spark: SparkSession, running: Cluster, tmp_path: Path
+) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    must(submit("run_all", alone, *SMALL))
+    killed: list[str] = []
+
+    def kill(line: str) -> None:
+        """The oldest executor, while users are scored and while items are valued."""
+        for start in ("[score_users] ", "[value_items] "):
+            if line.startswith(start) and "users, " in line and start not in killed and (found := executors()):
+                found[0].kill()
+                killed.append(start)
+
+    ended = must(running.run_all(together, *SMALL, on_line=kill))
+    assert len(killed) == 2, ended.output[-3000:]
+    assert differences(spark, alone, together) == []
+    secret = (running.conf / "spark-defaults.conf").read_text().split()[-1]
+    assert secret not in ended.output
+    assert [p for p in [*together.rglob("*.json"), *running.logs.rglob("std*")] if secret in p.read_text(errors="replace")] == []
+
+
+def test_ranks_on_executors_train_as_on_one_machine(running: Cluster, tmp_path: Path) -> None:
+    """One rank per Spark task, without dynamic allocation; the loss is that of the same ranks on the driver."""
+    warehouse = tmp_path / "warehouse"
+    for job in ("ingest_events", "build_features"):
+        must(submit(job, warehouse, *SMALL))
+    found = {}
+    for mode in ("false", "true"):
+        told = ("--settings", "conf/simulated.toml", "--as-of", "2017-11-06", "--warehouse", str(warehouse), *SMALL)
+        flags = (*told, f"--training.cluster_mode={mode}", "--training.processes=2")
+        must(running.submit("jobs/finetune_encoder.py", *flags, profile="cluster_training"))
+        models = sorted((warehouse / "models" / "encoder").glob("*/model.json"), key=lambda p: p.stat().st_mtime)
+        found[mode] = json.loads(models[-1].read_text())["metrics"]
+    assert len(list((warehouse / "models" / "encoder").glob("*/model.json"))) == 2
+    for name in ("best_loss", "start_loss", "best_category_loss"):
+        assert found["true"][name] == pytest.approx(found["false"][name], abs=0.02), name
