@@ -38,7 +38,6 @@ CHECKED = (
     "collect_feedback",
     "value_items",
     "recommend_items",
-    "watch_tables",
 )
 
 
