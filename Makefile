@@ -70,9 +70,18 @@ airflow-test: setup ## The DAG in a real Airflow, in an environment of its own; 
 	@MYPYPATH=airflow_dags mypy --python-executable .venv-airflow/bin/python --cache-dir .mypy_cache/airflow airflow_dags/*.py
 	@.venv-airflow/bin/python -m pytest tests/airflow $(if $(QUICK),-m 'not slow') --timeout 2400 -rs
 
-bench: setup ## Ratios of two things measured in one run on this machine
-	@bash .ci/bench.sh
+bench: setup ## Speed: ratios of two things measured in one run on this machine (half an hour, quiet)
+	@python -m tests.benchmarks.streaming
+	@python -m tests.benchmarks.inference
 	@python -m tests.benchmarks.routes
+	@python -m tests.benchmarks.routes --tokens 256 --users 256
+	@if [ ! -d $(WAREHOUSE)/feature/examples ]; then \
+		$(SUBMIT) jobs/ingest_events.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) && \
+		$(SUBMIT) jobs/build_features.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); fi
+	@$(SUBMIT) tests/benchmarks/finetuning.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE)
+
+bench-quality: setup ## Quality against plain methods: balance, exploring, value, reasons, profiles, another shop
+	@bash .ci/bench.sh
 	@python -m tests.benchmarks.balance
 	@python -m tests.benchmarks.explore
 	@bash .ci/cdnow.sh
@@ -90,7 +99,7 @@ gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS
 
 lock: ## Resolve both lock files anew
 	@uv pip compile airflow_dags/requirements.in --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade --quiet -o airflow_dags/requirements.lock
-	@uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+	@uv pip compile pyproject.toml --extra demo --extra search --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
 dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 	@python -m equipoise.report.dictionary
@@ -98,4 +107,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all cluster-test airflow-test bench gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all cluster-test airflow-test bench bench-quality gpu-check lock dictionary clean

@@ -13,5 +13,5 @@ python .ci/limits.py
 fresh=$(mktemp)
 trap 'rm -f "$fresh"' EXIT
 cp requirements.lock "$fresh"
-uv pip compile pyproject.toml --extra demo --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --quiet -o "$fresh"
+uv pip compile pyproject.toml --extra demo --extra search --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --quiet -o "$fresh"
 cmp --silent requirements.lock "$fresh" || { echo "requirements.lock does not answer to pyproject.toml; run make lock" >&2; exit 1; }

@@ -34,7 +34,7 @@ def run(ctx: Context) -> None:
     if not ctx.registry.published(ctx.run_id):
         made = recipe(ctx)
         ctx.say(f"{made.sample.training_rows:,} examples, {t.processes} ranks × {made.threads} threads on {t.device}")
-        launch.fine_tune(ctx.spark, made, processes=t.processes, cluster_mode=t.cluster_mode)
+        launch.fine_tune(ctx.spark, made, processes=t.processes, cluster_mode=t.cluster_mode, say=ctx.say)
         gate.judge(made, promotes=ctx.job.promotes)
         ctx.registry.publish(made.staging, ctx.run_id)
     if ctx.job.promotes:

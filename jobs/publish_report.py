@@ -57,6 +57,7 @@ def run(ctx: Context) -> None:
         source=ctx.settings.source.name,
         model_id=model_id,
         card_text=publish.card_text(str(ctx.registry.path(model_id)) if model_id else None),
+        training_log=publish.training_log(ctx.registry.logs(model_id) if model_id else None),
         run_id=ctx.run_id,
         synthetic=ctx.synthetic,
     )

@@ -12,6 +12,7 @@ import torch
 
 from equipoise.models import Model, ModelMeta, TowerModel, TowerOptions, build, build_tower, save_package
 from equipoise.models.items import ItemTable
+from equipoise.models.methods import Method
 from equipoise.tables.feature import H_FEATURES
 from equipoise.tables.packing import item_keys
 
@@ -90,7 +91,7 @@ def publish(
     model: Model = (
         build_tower(encoder_path, tower, **sizes)
         if tower
-        else build(encoder_path, **sizes, lora_rank=4, lora_alpha=8.0, lora_dropout=0.0)
+        else build(encoder_path, **sizes, method=Method(lora_rank=4, lora_alpha=8.0))
     )
     if isinstance(model, TowerModel):
         model.look_up(item_table(model.encoder.width))

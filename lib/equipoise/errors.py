@@ -43,3 +43,11 @@ class StreamError(EquipoiseError):
 
 class ModelError(EquipoiseError):
     """A model directory is incomplete or damaged, or a model turned out unusable."""
+
+
+class OutOfMemory(ModelError):
+    """A forward or backward pass did not fit; `tried`: the examples that were in it."""
+
+    def __init__(self, text: str, *, tried: int) -> None:
+        super().__init__(text)
+        self.tried = tried

@@ -1,6 +1,6 @@
 """Users per second of the tower route against the text route, heads included: both on this machine, in turns, in one run.
 
-python -m tests.benchmarks.routes [--users 512] [--repeats 5] [--width 64]
+python -m tests.benchmarks.routes [--users 512] [--repeats 5] [--width 64] [--tokens 64]
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ WORDS = [
 EVENTS, VISITED, ITEM_WORDS = 50, 60, 6
 
 
-def users(number: int) -> pa.RecordBatch:
-    """Users with a text of 64 tokens of their own, 50 events and 60 visited categories."""
+def users(number: int, tokens: int = 64) -> pa.RecordBatch:
+    """Users with a text of so many tokens of their own, 50 events and 60 visited categories."""
     draw = np.random.default_rng(1)
     rows = []
     for _ in range(number):
         names = sorted(draw.choice(CATEGORIES, VISITED, replace=False).tolist())
         rows.append(
             {
-                "behaviour_text": " ".join(draw.choice(WORDS, 62)),
+                "behaviour_text": " ".join(draw.choice(WORDS, tokens - 2)),
                 "prior_categories": names,
                 "prior_weights": draw.gamma(1.0, 9.0, VISITED).tolist(),
                 "cell_categories": names,
@@ -84,13 +84,14 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=512)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=64)
     wish = parser.parse_args()
-    batch, encoder = users(wish.users), resolve(MINILM, Path())
+    batch, encoder = users(wish.users, wish.tokens), resolve(MINILM, Path())
     texts = [" ".join(np.random.default_rng(k).choice(WORDS, ITEM_WORDS)) + f" {k}" for k in range(1024)]
     with tempfile.TemporaryDirectory() as folder:
         options = TowerOptions("attention", wish.width, 2, 4, 0.0, EVENTS)
         paths = {
-            "text": publish(Path(folder) / "text", encoder, categories=CATEGORIES),
+            "text": publish(Path(folder) / "text", encoder, categories=CATEGORIES, max_tokens=wish.tokens),
             "tower": publish(Path(folder) / "tower", encoder, categories=CATEGORIES, tower=options),
         }
         threads = torch.get_num_threads()
@@ -107,7 +108,7 @@ def main() -> None:
     text, tower = (statistics.median(times[n]) / wish.users for n in ("text", "tower"))
     spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
     lines = (
-        f"{wish.users} users, {wish.repeats} turns, {threads} threads, width {wish.width}",
+        f"{wish.users} users, {wish.repeats} turns, {threads} threads, width {wish.width}, texts of {wish.tokens} tokens",
         f"tower ÷ text in users per second, heads included: {spread}",
         f"one item's vector costs {item / text:.2f} of one user by text; with n items the tower pays from",
         f"{item / (text - tower):.2f} n users on",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ import torch
 from equipoise.errors import ModelError
 from equipoise.models import TowerModel, TowerOptions, load_package
 from equipoise.models.encoder import load_backbone
+from equipoise.models.methods import BESIDE, Method
+from equipoise.training.augment import AugmentOptions
 from equipoise.training.judge import Gate, GateOptions
 from equipoise.training.launch import fine_tune
 from equipoise.training.recipe import Recipe
@@ -42,7 +44,7 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
     assert metrics["best_loss"] < metrics["start_loss"]
     registry = Registry(tmp_path / "registry")
     lines: list[str] = []
-    options = GateOptions(1, "category", 0.0, 2048, 1.0, 0.1, 1.0, "cpu", "off")
+    options = GateOptions(1, "category", 0.0, 2048, 1.0, 0.1, 1.0, "cpu", "float32")
     verdict = Gate(registry, options, lines.append).judge(made, promotes=True)
     loaded = load_package(registry.publish(made.staging, "m1"))
     registry.promote("m1", verdict)
@@ -73,7 +75,7 @@ def test_two_ranks_train_and_leave_a_package(spark: SparkSession, tmp_path: Path
 @pytest.mark.slow
 def test_a_tower_trains_on_two_ranks_and_meets_its_predecessor_at_the_gate(spark: SparkSession, tmp_path: Path) -> None:
     """The encoder stays as it was; what was published scores as what was trained; a second tower is compared with the first."""
-    registry, options = Registry(tmp_path / "registry"), GateOptions(1, "category", 0.5, 2048, 1.0, 0.1, 1.0, "cpu", "off")
+    registry, options = Registry(tmp_path / "registry"), GateOptions(1, "category", 0.5, 2048, 1.0, 0.1, 1.0, "cpu", "float32")
     made = as_tower(recipe(tmp_path, epochs=1), tmp_path)
     metrics = fine_tune(spark, made, processes=2, cluster_mode=False)
     assert metrics["steps"] == 10 and metrics["best_next_item_loss"] < metrics["start_next_item_loss"]
@@ -153,3 +155,83 @@ def test_cluster_mode_gives_the_weights_of_local_mode(spark: SparkSession, tmp_p
     assert {k: v for k, v in found.items() if k not in timing} == {k: v for k, v in expected.items() if k not in timing}
     remote = tmp_path / "cluster" / "registry" / "_staging" / "m1" / "heads.safetensors"
     assert remote.read_bytes() == (Path(local.staging) / "heads.safetensors").read_bytes()
+
+
+class InThisProcess:
+    """Stands in for TorchDistributor: one rank, here, so that what a rank does can be tampered with."""
+
+    def __init__(self, **_: object) -> None: ...
+
+    def run(self, work: Any, given: Recipe) -> Any:
+        return work(given)
+
+
+def test_where_memory_runs_out_training_goes_on_with_smaller_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the seventh step on no more than three examples fit into a pass: 8, 4, 2; the end is that of an untroubled
+    training."""
+    import pyspark.ml.torch.distributor
+
+    from equipoise.training import step
+
+    monkeypatch.setattr(pyspark.ml.torch.distributor, "TorchDistributor", InThisProcess)
+    plain = {"epochs": 1, "optimiser": "sgd", "learning_rate": 0.05, "head_learning_rate": 0.05, "max_steps": 12}
+    whole, tight = (without_dropout(recipe(tmp_path / name, **plain)) for name in ("whole", "tight"))
+    untroubled = fine_tune(None, whole, processes=1, cluster_mode=False)  # type: ignore[arg-type]
+    kept, passes, said = step.forward_sums, [], []
+
+    def forward_sums(net: Any, model: Any, batch: Any, *rest: Any) -> Any:
+        passes.append(len(batch["label_value"]))
+        if len(passes) > 6 and passes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return kept(net, model, batch, *rest)
+
+    monkeypatch.setattr(step, "forward_sums", forward_sums)
+    found = fine_tune(None, tight, processes=1, cluster_mode=False, say=said.append)  # type: ignore[arg-type]
+    assert said == [
+        "out of memory with 8 examples per pass: going on from the last checkpoint with 4",
+        "out of memory with 4 examples per pass: going on from the last checkpoint with 2",
+    ]
+    assert found["steps"] == untroubled["steps"] == 12
+    assert found["best_loss"] == pytest.approx(untroubled["best_loss"], rel=1e-4)
+    monkeypatch.setattr(step, "forward_sums", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+    hopeless = without_dropout(recipe(tmp_path / "hopeless", **plain))
+    with pytest.raises(ModelError, match=r"out of memory at step 1 with 1 examples per pass.*encoder.max_tokens"):
+        fine_tune(None, hopeless, processes=1, cluster_mode=False, say=said.append)  # type: ignore[arg-type]
+    assert not Path(hopeless.staging).exists()
+
+
+def without_dropout(made: Recipe) -> Recipe:
+    return replace(made, dropout=0.0, method=replace(made.method, lora_dropout=0.0))
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "prompt, augmented": {
+        "method": Method("prompt", virtual_tokens=3),
+        "augment": AugmentOptions(token_dropout=0.2, attribute_shuffle=0.5),
+    },
+    "bottleneck, attacked": {"method": Method("bottleneck", bottleneck_width=4)},
+    "adalora": {"method": Method("adalora", lora_rank=2)},
+    "full, sharded over one": {"method": Method("full"), "sharded": True},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_ends_in_a_package_that_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    import pyspark.ml.torch.distributor
+
+    monkeypatch.setattr(pyspark.ml.torch.distributor, "TorchDistributor", InThisProcess)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29577"}.items():
+        monkeypatch.setenv(name, value)
+    more: dict[str, Any] = {"adversarial": "fgm", "attack_report": True} if "attacked" in way else {}
+    made = replace(recipe(tmp_path, epochs=1, max_steps=6, head_learning_rate=5e-2, **more), **WAYS[way])
+    beside = asdict(made.method) if made.method.method in BESIDE else {}
+    made = replace(made, meta=replace(made.meta, beside=beside))
+    metrics = fine_tune(None, made, processes=1, cluster_mode=False)  # type: ignore[arg-type]
+    assert metrics["steps"] == 6 and metrics["best_loss"] <= metrics["start_loss"]
+    assert ("fgm_value_accuracy" in metrics) == ("attacked" in way)
+    loaded = load_package(made.staging)
+    options = GateOptions(1, "category", 0.0, 2048, 1.0, 0.1, 1.0, "cpu", "float32")
+    verdict = Gate(Registry(tmp_path / "registry"), options, print).judge(made, promotes=True)
+    said = next(c.candidate_bits for c in verdict.comparisons if (c.other, c.metric) == ("counted", "loss"))
+    assert said == pytest.approx(metrics["best_loss"] / math.log(2), rel=1e-4)  # what was trained is what was written
+    assert bool(tiny.predict(loaded.model, tiny.batch(5)).category_logits.isfinite().all())

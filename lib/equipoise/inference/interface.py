@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Device = Literal["cpu", "cuda"]
 Switch = Literal["auto", "on", "off"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Trends = tuple[tuple[float, ...], ...]
 
 FEATURES_IN = pa.schema(

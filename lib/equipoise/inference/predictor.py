@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from equipoise.errors import ContractError, ModelError
 from equipoise.inference.arrow import as_lists, cell_tensor, feature_matrix, prior_matrix
 from equipoise.inference.batching import plan_batches
-from equipoise.inference.hardware import check_device, use_bfloat16
+from equipoise.inference.hardware import check_device, halving, use_bfloat16
 from equipoise.inference.interface import EVENTS_IN, PREDICTION, Device, Switch, Trends
 from equipoise.inference.texts import TextVectors
 from equipoise.models import TowerModel
 from equipoise.models.items import ItemTable
 from equipoise.models.package import LoadedPackage, load_package
+from equipoise.models.smaller import Smaller, in_int8, smaller
 from equipoise.tables.packing import TREND_VALUES, event_records, padded_events
 
+AS_IT_IS = Smaller()
 HEAD_ROWS = 512
 """Users whose pairs with every category are in memory at a time."""
 
@@ -36,7 +38,8 @@ class Predictor:
     ) -> None:
         self._package = package
         self._model = package.model.eval()
-        self._model.encoder.use_bfloat16 = bfloat16  # tower and heads stay in float32
+        lowered = bfloat16 and not in_int8(self._model.encoder)
+        self._model.encoder.autocast = torch.bfloat16 if lowered else None  # tower and heads stay in float32
         self._device = device
         self._tokens_per_batch = tokens_per_batch
         self._texts = TextVectors(package.model.encoder, package.tokenizer, device=device, tokens_per_batch=tokens_per_batch)
@@ -53,9 +56,10 @@ class Predictor:
         tokens_per_batch: int = 4096,
         trends: Trends = (),
         items: str = "",
+        less: Smaller = AS_IT_IS,
     ) -> Self:
-        """The model published at `path`; `items`: file of an `ItemTable`, for a tower; none: the items of its examples. Sets the
-        number of torch threads of this process.
+        """The model published at `path`; `items`: file of an `ItemTable`, for a tower; none: the items of its examples; `less`:
+        how its encoder is made smaller. Sets the number of torch threads of this process.
 
         Raises:
             ModelError: when the package is incomplete or damaged, or the machine lacks the device.
@@ -63,6 +67,7 @@ class Predictor:
         torch.set_num_threads(threads)
         place = check_device(device)
         package = load_package(path, device=device)
+        package.model.encoder = smaller(package.model.encoder, less)
         if items and isinstance(package.model, TowerModel):
             package.model.look_up(ItemTable.load(items))
         return cls(
@@ -119,15 +124,21 @@ class Predictor:
             return self.encode(batch.column("behaviour_text").to_pylist(), self._package.meta.max_tokens)
         records, counts = event_records(*(batch.column(name) for name in EVENTS_IN.names))
         most, ends = self._model.tower.options.events, np.cumsum(counts)
-        plan = plan_batches(np.minimum(counts, most), self._tokens_per_batch)
-        found = [np.zeros((0, self._model.encoder.width), dtype=np.float32)]
-        for rows in plan.batches():
-            mine = np.concatenate([records[ends[r] - counts[r] : ends[r]] for r in rows])
-            events = padded_events(mine, counts[rows], most)
-            with torch.inference_mode():
-                vectors = self._model.user_vectors(*(torch.from_numpy(x).to(self._device) for x in events.values()))
-            found.append(np.asarray(vectors.float().cpu().numpy()))
-        return plan.restored(np.concatenate(found))
+        width, read = self._model.encoder.width, self._model.user_vectors
+
+        def run(tokens: int) -> NDArray[np.float32]:
+            plan = plan_batches(np.minimum(counts, most), tokens)
+            found = [np.zeros((0, width), dtype=np.float32)]
+            for rows in plan.batches():
+                mine = np.concatenate([records[ends[r] - counts[r] : ends[r]] for r in rows])
+                events = padded_events(mine, counts[rows], most)
+                with torch.inference_mode():
+                    vectors = read(*(torch.from_numpy(x).to(self._device) for x in events.values()))
+                found.append(np.asarray(vectors.float().cpu().numpy()))
+            return plan.restored(np.concatenate(found))
+
+        vectors, self._tokens_per_batch = halving(run, self._tokens_per_batch)
+        return vectors
 
     def _heads(self, *given: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Shares of categories and probabilities of visits (n, C), and of value classes (n, 3), HEAD_ROWS users at a time."""

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.inference.batching import distinct, pad, plan_batches
+from equipoise.inference.hardware import halving
 from equipoise.models.encoder import TextEncoder, load_backbone, load_tokenizer, pooling_of
+from equipoise.models.smaller import Smaller, in_int8, smaller
 
 
 class TextVectors:
@@ -24,25 +26,32 @@ class TextVectors:
         self._device, self._tokens_per_batch = device, tokens_per_batch
 
     @classmethod
-    def pretrained(cls, path: str | Path, *, device: torch.device, bfloat16: bool, tokens_per_batch: int) -> TextVectors:
-        """Those of a local Hugging Face directory, as it is.
+    def pretrained(
+        cls, path: str | Path, *, device: torch.device, bfloat16: bool, tokens_per_batch: int, less: Smaller | None = None
+    ) -> TextVectors:
+        """Those of a local Hugging Face directory, as it is, or made smaller.
 
         Raises:
             ModelError: when the directory is incomplete.
         """
         encoder = TextEncoder(load_backbone(path), pooling_of(path)).requires_grad_(False).eval().to(device)
-        encoder.use_bfloat16 = bfloat16
+        encoder = smaller(encoder, less or Smaller())
+        encoder.autocast = torch.bfloat16 if bfloat16 and not in_int8(encoder) else None
         return cls(encoder, load_tokenizer(path), device=device, tokens_per_batch=tokens_per_batch)
 
     def encode(self, texts: list[str], max_tokens: int) -> NDArray[np.float32]:
         """Unit vectors (n, d), in the order of `texts`; null counts as empty."""
         once, index = distinct([text or "" for text in texts])
         rows = self._tokens(once, max_tokens)
-        plan = plan_batches([len(row) for row in rows], self._tokens_per_batch)
+        found, self._tokens_per_batch = halving(lambda tokens: self._planned(rows, tokens), self._tokens_per_batch)
+        answers: NDArray[np.float32] = found[index]
+        return answers
+
+    def _planned(self, rows: list[list[int]], tokens_per_batch: int) -> NDArray[np.float32]:
+        """Unit vectors (u, d), in the order of `rows`."""
+        plan = plan_batches([len(row) for row in rows], tokens_per_batch)
         found = [self._encode([rows[i] for i in batch]) for batch in plan.batches()]
-        stacked = np.concatenate(found) if found else np.zeros((0, self._encoder.width), dtype=np.float32)
-        restored: NDArray[np.float32] = plan.restored(stacked)[index]
-        return restored
+        return plan.restored(np.concatenate(found) if found else np.zeros((0, self._encoder.width), dtype=np.float32))
 
     def _tokens(self, texts: list[str], max_tokens: int) -> list[list[int]]:
         """Token ids per text, never empty: where a tokenizer gives nothing for an empty text, its end token stands in."""

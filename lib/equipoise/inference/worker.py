@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,15 @@ from equipoise.inference.arrow import as_lists
 from equipoise.inference.interface import PREDICTION, BatchPredictor, Device, Switch, Trends
 from equipoise.inference.progress import Progress
 
+if TYPE_CHECKING:
+    from equipoise.models.smaller import Smaller
+
 
 @dataclass(frozen=True)
 class Setup:
     """How a worker runs the model: where it lies, on what, with how many threads, how much at a time; the trends of now; for a
-    tower the file of the items' vectors. With `pretrained`, model_path is a bare encoder's directory; it only encodes."""
+    tower the file of the items' vectors; how much smaller the encoder is made (equipoise.models.smaller). With `pretrained`,
+    model_path is a bare encoder's directory; it only encodes."""
 
     model_path: str
     device: Device = "cpu"
@@ -33,6 +38,10 @@ class Setup:
     trends: Trends = ()
     items: str = ""
     pretrained: bool = False
+    int8: Literal["on", "off"] = "off"
+    drop_layers: int = 0
+    prune_heads: float = 0.0
+    prune_weights: float = 0.0
     manifest: str = ""
     """sha256 of the manifest that the driver saw, whose signature it has checked; "": any."""
 
@@ -72,6 +81,7 @@ def predictor(setup: Setup) -> BatchPredictor:
             tokens_per_batch=setup.tokens_per_batch,
             trends=setup.trends,
             items=setup.items,
+            less=_less(setup),
         )
     return _LOADED[key]
 
@@ -111,7 +121,7 @@ def _encode_of(setup: Setup) -> Callable[[list[str], int | None], NDArray[np.flo
     torch.set_num_threads(setup.threads)
     bfloat16 = use_bfloat16(setup.bfloat16, setup.device)
     size, place = setup.tokens_per_batch, check_device(setup.device)
-    texts = TextVectors.pretrained(setup.model_path, device=place, bfloat16=bfloat16, tokens_per_batch=size)
+    texts = TextVectors.pretrained(setup.model_path, device=place, bfloat16=bfloat16, tokens_per_batch=size, less=_less(setup))
 
     def encode(rows: list[str], max_tokens: int | None) -> NDArray[np.float32]:
         if max_tokens is None:
@@ -119,6 +129,12 @@ def _encode_of(setup: Setup) -> Callable[[list[str], int | None], NDArray[np.flo
         return texts.encode(rows, max_tokens)
 
     return encode
+
+
+def _less(setup: Setup) -> Smaller:
+    from equipoise.models.smaller import Smaller
+
+    return Smaller(**{f.name: getattr(setup, f.name) for f in fields(Smaller)})
 
 
 def in_buffers(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +10,35 @@ from equipoise.inference.udf import threads_per_worker
 from equipoise.inference.worker import Setup
 from equipoise.job.context import Context
 from equipoise.models import TowerOptions
-from equipoise.models.encoder import pooling_of
+from equipoise.models.encoder import check_length, pooling_of
 from equipoise.models.fit_pairs import PairOptions
+from equipoise.models.methods import BESIDE, LEARNING_RATES, Method
 from equipoise.models.package import ModelMeta
 from equipoise.models.statistics import Prior
-from equipoise.settings import chosen, resolve
+from equipoise.settings import Settings, chosen, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
 from equipoise.training import launch
-from equipoise.training.loop import Options
+from equipoise.training.augment import AugmentOptions
+from equipoise.training.options import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import dates_of, described, vocabulary
-from equipoise.training.start import Files, behaviours_in, fitted_start
+from equipoise.training.start import Files, Start, behaviours_in, fitted_start
 from equipoise.training.vectors import items_file
 
 READS = ("feature.examples", "feature.examples_validation", "feature.example_spec", "feature.example_items")
-PASSED: Any = {"lora_rank", "lora_alpha", "lora_dropout", "device", "bfloat16"}
+PASSED: Any = {"device", "precision", "dropout", "sharded", "wandb"}
 TOLD: Any = {"training": True, "encoder": True, "tower": True, "interests": {"dirichlet", "sharpening"}, "segments": {"ladder"}}
 
 
-def recipe(ctx: Context) -> Recipe:
-    """One training of the route that the settings name.
+def starts_with(settings: Settings) -> str:
+    """What decides `Recipe.start` beside the examples, as text."""
+    t = settings.training
+    return f"{chosen(t, PairOptions)} {t.fit_prior} {chosen(settings.interests, Prior)} {settings.encoder.max_tokens}"
+
+
+def recipe(ctx: Context, start: Start | None = None) -> Recipe:
+    """One training of the route that the settings name; `start` where it is fitted already, by the same `starts_with`.
 
     Raises:
         ContractError, ModelError: when the examples are empty or do not fit the settings.
@@ -41,7 +49,7 @@ def recipe(ctx: Context) -> Recipe:
     sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, horizon_days=s.segments.horizon_days)
     scratch = ctx.registry.checkpoints(ctx.run_id)
     files = Files(train, validation, Widths(s.encoder.max_tokens, len(categories), len(H_FEATURES)))
-    start = fitted_start(
+    start = start or fitted_start(
         files,
         population,
         Prior(**chosen(s.interests, Prior)),
@@ -51,7 +59,10 @@ def recipe(ctx: Context) -> Recipe:
         say=ctx.say,
     )
     tower, items, off = None, "", {}
-    options = Options(**chosen(t, Options))
+    method = Method(**chosen(t, Method))
+    rate = t.learning_rate or (LEARNING_RATES["lora" if s.encoder.route == "tower" else t.method])
+    options = Options(**{**chosen(t, Options), "learning_rate": rate})
+    check_length(encoder_path, s.encoder.max_tokens, prepended=method.prepended)
     if s.encoder.route == "tower":
         tower = TowerOptions(**chosen(s.tower, TowerOptions), events=s.encoder.sequence_items)
         items = _items(ctx, encoder_path, scratch)
@@ -74,6 +85,7 @@ def recipe(ctx: Context) -> Recipe:
         route=s.encoder.route,
         tower=vars(tower) if tower else {},
         off=off,
+        beside=asdict(method) if tower is None and method.method in BESIDE else {},
     )
     return Recipe(
         encoder_path=encoder_path,
@@ -83,13 +95,23 @@ def recipe(ctx: Context) -> Recipe:
         start=start,
         tower=tower,
         items=items,
+        method=method,
         options=options,
+        augment=_augment(ctx) if t.augments else None,
         **t.model_dump(include=PASSED),
         threads=launch.threads_per_rank(ctx.spark, t.processes, cluster_mode=t.cluster_mode),
         meta=meta,
         sample=sample,
         **ctx.registry.places(ctx.run_id),
     )
+
+
+def _augment(ctx: Context) -> AugmentOptions:
+    """With the files' absolute paths."""
+    given = chosen(ctx.settings.training, AugmentOptions)
+    files = [given["synonyms_file"], *given["back_translation_models"]]
+    synonyms, *models = (resolve(f, ctx.settings_dir) if f else "" for f in files)
+    return AugmentOptions(**{**given, "synonyms_file": synonyms, "back_translation_models": tuple(models)})
 
 
 def _items(ctx: Context, encoder_path: str, into: Path) -> str:

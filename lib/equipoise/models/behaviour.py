@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from equipoise.models.adapters import add_lora
-from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
+from equipoise.models.encoder import Pooling, TextEncoder, load_backbone, pooling_of
 from equipoise.models.heads import Heads, Outputs
+from equipoise.models.methods import Method, prepared
 
 
 class BehaviourModel(nn.Module):
@@ -37,7 +37,7 @@ class BehaviourModel(nn.Module):
         return vectors
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """What training changes: adapters and heads, by name."""
+        """What training changes: the encoder's part and the heads, by name."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
 
 
@@ -48,25 +48,28 @@ def build(
     population: Sequence[float],
     dirichlet: float,
     sharpening: float,
-    lora_rank: int,
-    lora_alpha: float,
-    lora_dropout: float,
+    method: Method,
     seed: int,
 ) -> BehaviourModel:
-    """An untrained model: pretrained encoder with fresh adapters, heads that say what the baselines say.
+    """An untrained model: pretrained encoder prepared for the way of fine-tuning, heads that say what the baselines say.
 
     The same arguments give the same weights; torch's global generator is left as it was.
 
     Raises:
-        ModelError: when the encoder directory is incomplete.
+        ModelError: when the encoder directory is incomplete, or its family lacks what the method needs.
     """
     backbone = load_backbone(encoder_path)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        backbone = add_lora(backbone, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout)
-        encoder = TextEncoder(backbone, pooling_of(encoder_path))
+        encoder = encoder_with(backbone, pooling_of(encoder_path), method)
         heads = Heads(encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening)
     return BehaviourModel(encoder, heads)
+
+
+def encoder_with(backbone: nn.Module, pooling: Pooling, method: Method) -> TextEncoder:
+    """The encoder prepared for a way of fine-tuning; fresh weights come from torch's generator."""
+    prompt = method.virtual_tokens if method.method == "prompt" else 0
+    return TextEncoder(prepared(backbone, method), pooling, prompt=prompt)
 
 
 def expected_spend(value_probabilities: Tensor, class_mean_spend: Sequence[float]) -> Tensor:

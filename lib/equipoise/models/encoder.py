@@ -18,6 +18,12 @@ WEIGHTS = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
 """A Hugging Face tokenizer loads when one of these is there."""
 
+UNREAD = ("pooler",)
+"""Parts whose answer nobody reads: a directory may lack their weights, and in training they would have no gradient, which
+distributed training waits for."""
+
+_COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text")
+
 _POOLING_KEYS: tuple[tuple[str, Pooling], ...] = (
     ("pooling_mode_mean_tokens", "mean"),
     ("pooling_mode_cls_token", "cls"),
@@ -63,14 +69,34 @@ def load_backbone(path: str | Path) -> nn.Module:
     logging.disable_progress_bar()  # one bar per worker and rank would bury our own lines
     folder = check_directory(path)
     try:
-        model = AutoModel.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        model, told = AutoModel.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except Exception as error:  # the library raises a dozen kinds for a damaged directory
         raise ModelError(
             f"encoder directory {str(folder)!r} does not load: {error}; copy it again or set encoder.path"
         ) from error
+    missing = sorted(name for name in told["missing_keys"] if name.split(".")[0] not in UNREAD)
+    if missing:  # the library would leave them random, and say so in a log line at most
+        raise ModelError(
+            f"encoder directory {str(folder)!r} does not hold the weights of its config.json: {len(missing)} missing, such as "
+            f"{missing[0]!r}; expected files of one model; copy them again or set encoder.path"
+        )
     return cast(nn.Module, model)
+
+
+def set_dropout(backbone: nn.Module, share: float) -> None:
+    """Drops so much of everything that the transformer drops of: states, and attention where the family keeps its share there."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            cast(Any, module).attention_dropout = share
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -108,21 +134,46 @@ def pooling_of(path: str | Path) -> Pooling:
     return "mean" if both_ways else "last"
 
 
-class TextEncoder(nn.Module):
-    """Token ids → unit vector. `use_bfloat16` runs the transformer (not what reads it) in bf16 autocast."""
+def most_tokens(path: str | Path) -> int | None:
+    """Places that the directory's transformer has for tokens; None where it states no limit.
 
-    def __init__(self, backbone: nn.Module, pooling: Pooling) -> None:
+    RoBERTa and its kin count positions from behind the padding token's id, and lose as many places.
+    """
+    config = json.loads((Path(path) / CONFIG).read_text(encoding="utf-8"))
+    limit = config.get("max_position_embeddings") or config.get("n_positions")
+    if not limit:
+        return None
+    return int(limit) - (int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _COUNT_FROM_PADDING else 0)
+
+
+def check_length(path: str | Path, tokens: int, *, prepended: int = 0) -> None:
+    """Raises ModelError when the transformer has no places for so many tokens and what a method puts before them."""
+    limit = most_tokens(path)
+    if limit is not None and tokens + prepended > limit:
+        before = f" and training.virtual_tokens = {prepended}" if prepended else ""
+        raise ModelError(
+            f"encoder.max_tokens = {tokens}{before}, but {str(path)!r} reads at most {limit} tokens; set encoder.max_tokens to "
+            f"{limit - prepended} or less, or use an encoder for longer texts"
+        )
+
+
+class TextEncoder(nn.Module):
+    """Token ids → unit vector. `autocast` (bfloat16 or float16) runs the transformer, not what reads it, in that precision.
+    `prompt`: trained places before the text, which count for nothing in the vector."""
+
+    def __init__(self, backbone: nn.Module, pooling: Pooling, *, prompt: int = 0) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling: Pooling = pooling
-        self.use_bfloat16 = False
+        self.prompt = prompt
+        self.autocast: torch.dtype | None = None
         config = cast(Any, backbone.config)
         self.width = int(config.hidden_size)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1."""
-        with torch.autocast(tokens.device.type, dtype=torch.bfloat16, enabled=self.use_bfloat16):
-            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state  # (b, s, d)
+        with torch.autocast(tokens.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state[:, self.prompt :]  # (b, s, d)
         with torch.autocast(tokens.device.type, enabled=False):
             return nn.functional.normalize(_pool(states.float(), mask, self.pooling), dim=-1)
 

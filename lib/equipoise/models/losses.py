@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.models.heads import Outputs
 
+ValueLoss = Literal["cross_entropy", "squared"]
+
 
 class LossSums(NamedTuple):
-    """Sums over a batch: cross-entropies and label entropies in nats, and the rows each is over."""
+    """Sums over a batch: cross-entropies and label entropies in nats, squared errors of the value's grade, and the rows each is
+    over."""
 
     category: Tensor
     category_entropy: Tensor
     category_rows: Tensor
     visit: Tensor
     value: Tensor
+    value_squared: Tensor
     value_rows: Tensor
     next_item: Tensor
     next_item_rows: Tensor
@@ -36,38 +40,47 @@ class LossWeights(NamedTuple):
 
 
 class RowLosses(NamedTuple):
-    """Losses of each row of a batch, nats, (b,) each; `known` (b,): the label window is not empty, so that category counts."""
+    """Losses of each row of a batch, nats, (b,) each, and value_squared in grades; `known` (b,): the label window is not empty,
+    so that category counts."""
 
     category: Tensor
     visit: Tensor
     value: Tensor
+    value_squared: Tensor
     known: Tensor
 
 
-def row_losses(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> RowLosses:
+def row_losses(outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoothing: float = 0.0) -> RowLosses:
     """label_counts (b, C) events in the label window; label_value (b,) int64.
 
     Category: cross-entropy of the shares in the label window; a user whose window is empty has none and does not count.
     Visit: log loss of whether there is an event in a category, summed over the categories. Value: cross-entropy of the class.
+    Value squared: (Σ_k k·p_k − class)², the class being a grade from 0. smoothing: so much of the shares and of the class is
+    dealt out evenly (Szegedy et al. 2016, arXiv 1512.00567).
     """
+    shares, known = window_shares(label_counts), label_counts.sum(dim=-1) > 0
+    if smoothing:
+        shares = torch.where(known.unsqueeze(-1), (1.0 - smoothing) * shares + smoothing / shares.shape[-1], shares)
     return RowLosses(
-        share_loss(outputs.category_logits, window_shares(label_counts)),
+        share_loss(outputs.category_logits, shares),
         visit_loss(outputs.visit_logits, label_counts),
-        nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="none"),
-        label_counts.sum(dim=-1) > 0,
+        nn.functional.cross_entropy(outputs.value_logits, label_value, reduction="none", label_smoothing=smoothing),
+        squared_loss(outputs.value_logits, label_value),
+        known,
     )
 
 
-def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor) -> LossSums:
+def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoothing: float = 0.0) -> LossSums:
     """The rows of `row_losses`, added up, and the events of the sequence, of which the text route has none."""
-    rows, shares = row_losses(outputs, label_counts, label_value), window_shares(label_counts)
+    rows, shares = row_losses(outputs, label_counts, label_value, smoothing), window_shares(label_counts)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
     number = torch.tensor(float(len(label_value)), device=rows.value.device)
     known = rows.known
     windows = known.sum().to(rows.value.dtype)
-    users = rows.category[known].sum(), entropy[known].sum(), windows, rows.visit.sum(), rows.value.sum(), number
+    categories = rows.category[known].sum(), entropy[known].sum(), windows
+    users = rows.visit.sum(), rows.value.sum(), rows.value_squared.sum(), number
     events = outputs.sequence[:4] if outputs.sequence is not None else (torch.zeros_like(number),) * 4
-    return LossSums(*users, *events)
+    return LossSums(*categories, *users, *events)
 
 
 def window_shares(label_counts: Tensor) -> Tensor:
@@ -86,13 +99,38 @@ def visit_loss(visit_logits: Tensor, label_counts: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(visit_logits, label, reduction="none").sum(dim=-1)
 
 
-def combined(sums: LossSums, weights: LossWeights) -> Tensor:
-    """Weighted sum of the mean losses, in nats; a part without rows adds 0."""
+def squared_loss(value_logits: Tensor, label_value: Tensor) -> Tensor:
+    """(b,) squared error of the expected grade, the classes being grades 0, 1, …: for labels that are steps of one thing."""
+    grades = torch.arange(value_logits.shape[-1], dtype=value_logits.dtype, device=value_logits.device)
+    return (value_logits.softmax(dim=-1) @ grades - label_value.to(value_logits.dtype)).square()
+
+
+class Rows(NamedTuple):
+    """What the sums of one forward pass are divided by: rows with a category, and rows, of the whole step; `part`: of this rank's
+    rows of the step, those of this pass, for what is counted only while it is computed."""
+
+    category: float
+    all: float
+    part: float = 1.0
+
+
+def combined(sums: LossSums, weights: LossWeights, rows: Rows | None = None, value_loss: ValueLoss = "cross_entropy") -> Tensor:
+    """Weighted sum of the mean losses, in nats; a part without rows adds 0.
+
+    With `rows` the answers of all passes of a step add up to what one pass over all of them would say.
+    """
+    category, every = (sums.category_rows, sums.value_rows) if rows is None else (rows.category, rows.all)
+    part = 1.0 if rows is None else rows.part
+    value = sums.value if value_loss == "cross_entropy" else sums.value_squared
     means = (
-        sums.category / sums.category_rows.clamp(min=1.0),
-        sums.visit / sums.value_rows.clamp(min=1.0),
-        sums.value / sums.value_rows.clamp(min=1.0),
-        sums.next_item / sums.next_item_rows.clamp(min=1.0),
-        sums.behaviour / sums.behaviour_rows.clamp(min=1.0),
+        sums.category / _least_one(category),
+        sums.visit / _least_one(every),
+        value / _least_one(every),
+        part * sums.next_item / _least_one(sums.next_item_rows),
+        part * sums.behaviour / _least_one(sums.behaviour_rows),
     )
     return torch.stack([weight * mean for weight, mean in zip(weights, means, strict=True)]).sum()
+
+
+def _least_one(rows: Tensor | float) -> Tensor | float:
+    return rows.clamp(min=1.0) if isinstance(rows, Tensor) else max(1.0, rows)

@@ -1,7 +1,7 @@
 """A published model as a folder: merged encoder, adapter, heads, tokenizer, what it is, and a checksum of every file.
 
-encoder/            Hugging Face directory, adapters merged, safetensors, tokenizer
-adapter/            the adapters alone, for the encoder they were trained on
+encoder/            Hugging Face directory, low-rank adapters merged, safetensors, tokenizer
+adapter/            what the way of fine-tuning added, by itself; where it cannot be merged it is put back on loading
 heads.safetensors   both heads with their scaling
 tower.safetensors   the sequence model, on the tower route
 items.safetensors   vectors of the items in the examples, on the tower route; scoring brings those of all items
@@ -25,12 +25,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from equipoise.errors import ModelError
-from equipoise.models.adapters import has_lora, merged
-from equipoise.models.behaviour import BehaviourModel
+from equipoise.models.behaviour import BehaviourModel, encoder_with
 from equipoise.models.encoder import CONFIG, Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
 from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import heads_from_state
 from equipoise.models.items import ItemTable
+from equipoise.models.methods import Method, added_state, has_peft, plain, put_added, stays_beside
 from equipoise.models.routes import Model
 from equipoise.models.tower import Tower, TowerModel, TowerOptions
 
@@ -47,6 +47,8 @@ ENCODER, ADAPTER, HEADS, TOWER, ITEMS, HELD_BACK, META, CARD, MANIFEST, SIGNATUR
     "manifest.sig",
 )
 
+ADDED = "adapter_model.safetensors"
+
 
 @dataclass(frozen=True)
 class ModelMeta:
@@ -56,7 +58,8 @@ class ModelMeta:
     meaningless without has_amounts. metrics: figures on the validation cut. table_versions: pinned inputs. dates (ISO): as_of;
     fitted_until, validated_from: end of the training labels, begin of the validation labels; seen_until: end of all labels that
     the published weights have seen. gate: how it stood beside others before (equipoise.training.verdict.Verdict). route: text or
-    tower; tower: TowerOptions of the latter. off: heads that the source's data cannot teach, with the reason.
+    tower; tower: TowerOptions of the latter. off: heads that the source's data cannot teach, with the reason. beside: Method of
+    the additions in adapter/ that are not merged into the encoder; empty: there are none.
     """
 
     model_id: str
@@ -75,6 +78,7 @@ class ModelMeta:
     route: str = field(default="text")
     tower: dict[str, Any] = field(default_factory=dict)
     off: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
 
 
 class LoadedPackage(NamedTuple):
@@ -103,10 +107,13 @@ def save_package(
     if folder.exists() and any(folder.iterdir()):
         raise ModelError(f"{str(folder)!r} is not empty; a model is written whole into a new folder; delete it and run again")
     (folder / ENCODER).mkdir(parents=True)
-    cast(Any, merged(model.encoder.backbone)).save_pretrained(folder / ENCODER)
+    backbone = model.encoder.backbone
+    if stays_beside(backbone) and not meta.beside:
+        raise ModelError("what this model's encoder was given cannot be merged; expected ModelMeta.beside to say what it is")
+    cast(Any, plain(backbone)).save_pretrained(folder / ENCODER)
     load_tokenizer(tokenizer_path).save_pretrained(folder / ENCODER)
-    if has_lora(model.encoder.backbone):
-        _save_adapter(folder / ADAPTER, model.encoder.backbone, str(meta.settings.get("encoder", {}).get("path", "")))
+    if added_state(backbone):
+        _save_adapter(folder / ADAPTER, backbone, str(meta.settings.get("encoder", {}).get("path", "")))
     save_file(_plain(model.heads.state_dict()), folder / HEADS)
     if isinstance(model, TowerModel):
         save_file(_plain(model.tower.state_dict()), folder / TOWER)
@@ -132,7 +139,7 @@ def load_package(path: str | Path, device: str = "cpu") -> LoadedPackage:
         heads = heads_from_state(load_file(folder / HEADS))
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(f"{str(folder / HEADS)!r} does not hold the heads: {error}; publish the model again") from error
-    encoder = TextEncoder(load_backbone(folder / ENCODER), meta.pooling)
+    encoder = _encoder(folder, meta)
     model: Model = BehaviourModel(encoder, heads)
     if meta.route == "tower":
         model = TowerModel(encoder, _tower(folder, encoder.width, meta), heads)
@@ -142,6 +149,19 @@ def load_package(path: str | Path, device: str = "cpu") -> LoadedPackage:
     if isinstance(model, TowerModel):
         model.look_up(ItemTable.load(folder / ITEMS))
     return LoadedPackage(model, load_tokenizer(folder / ENCODER), meta)
+
+
+def _encoder(folder: Path, meta: ModelMeta) -> TextEncoder:
+    backbone = load_backbone(folder / ENCODER)
+    if not meta.beside:
+        return TextEncoder(backbone, meta.pooling)
+    try:
+        method, state = Method(**meta.beside), load_file(folder / ADAPTER / ADDED)
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelError(f"{str(folder / ADAPTER)!r} does not hold the additions: {error}; publish the model again") from error
+    encoder = encoder_with(backbone, meta.pooling, method)
+    put_added(encoder.backbone, state)
+    return encoder
 
 
 def load_held_back(path: str | Path, device: str = "cpu") -> LoadedPackage:
@@ -217,8 +237,8 @@ def verify(folder: Path) -> None:
 
 def encoder_sha256(folder: Path) -> dict[str, str]:
     """sha256 of a published model's encoder, weights and configuration: two that agree give a text the same vector."""
-    ends = (".safetensors", CONFIG)
-    return {name: v for name, v in listed_sha256(folder).items() if name.startswith(f"{ENCODER}/") and name.endswith(ends)}
+    ends, parts = (".safetensors", CONFIG), (f"{ENCODER}/", *([f"{ADAPTER}/"] if told_meta(folder).beside else ()))
+    return {name: v for name, v in listed_sha256(folder).items() if name.startswith(parts) and name.endswith(ends)}
 
 
 def listed_sha256(folder: Path) -> dict[str, str]:
@@ -243,14 +263,14 @@ def check_finite(module: nn.Module) -> None:
 
 
 def _save_adapter(folder: Path, backbone: nn.Module, trained_on: str) -> None:
-    """The adapters as PEFT reads them; written without PEFT's save_pretrained, which may ask the network about the base model."""
-    from peft import get_peft_model_state_dict
-
+    """The additions, PEFT's as PEFT reads them; written without its save_pretrained, which may ask the network about the
+    model."""
     folder.mkdir()
-    save_file(_plain(get_peft_model_state_dict(backbone)), folder / "adapter_model.safetensors")
-    config = cast(Any, backbone).peft_config["default"].to_dict()
-    config["base_model_name_or_path"] = trained_on
-    (folder / "adapter_config.json").write_text(_json(config), encoding="utf-8")
+    save_file(_plain(added_state(backbone)), folder / ADDED)
+    if has_peft(backbone):
+        config = cast(Any, backbone).peft_config["default"].to_dict()
+        config["base_model_name_or_path"] = trained_on
+        (folder / "adapter_config.json").write_text(_json(config), encoding="utf-8")
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

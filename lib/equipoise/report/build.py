@@ -24,12 +24,20 @@ from equipoise.report.sections import (
 
 
 def page(
-    facts: Facts, *, title: str, source: str, model_id: str | None, card_text: str | None, run_id: str, synthetic: bool
+    facts: Facts,
+    *,
+    title: str,
+    source: str,
+    model_id: str | None,
+    card_text: str | None,
+    run_id: str,
+    synthetic: bool,
+    training_log: str | None = None,
 ) -> Page:
     """The whole report of one date."""
     made = (runs, monitors, quality, interests, migration, associations, segments, audiences, lists, balance, evaluation, groups)
     sections = [s.section(facts) for s in made]
-    sections += [card.section(model_id, card_text), stories.section(facts)]
+    sections += [card.section(model_id, card_text, training_log), stories.section(facts)]
     header = (("source", source), ("as of", facts.as_of.isoformat()), ("model", model_id or "none"), ("run", run_id[:8]))
     versions = ", ".join(f"{name} {version}" for name, version in facts.published)
     footer = [

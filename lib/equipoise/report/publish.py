@@ -112,3 +112,9 @@ def card_text(model_path: str | None) -> str | None:
     """MODEL_CARD.md of a model's folder, or None."""
     card = Path(model_path) / "MODEL_CARD.md" if model_path else None
     return card.read_text(encoding="utf-8") if card and card.is_file() else None
+
+
+def training_log(logs: Path | None) -> str | None:
+    """metrics.jsonl of a training's log folder, or None: logs may be cleared away, models live longer."""
+    file = logs / "metrics.jsonl" if logs else None
+    return file.read_text(encoding="utf-8") if file and file.is_file() else None

@@ -12,7 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
 from equipoise.settings.marketing import Audiences
 from equipoise.settings.operations import Monitors
+from equipoise.settings.search import Search
 from equipoise.settings.section import Count, Positive, Section, Share
+from equipoise.settings.training import Training
 from equipoise.tables.vocabulary import EVENT_TYPES
 
 FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "delta"]
@@ -164,65 +166,6 @@ class Tower(Section):
         return self
 
 
-class Training(Section):
-    """Fine-tuning."""
-
-    processes: Count = Field(2, description="Ranks of the distributed training.")
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Device; cpu uses gloo, cuda uses nccl.")
-    cluster_mode: bool = Field(False, description="False: ranks on the driver; True: one rank per Spark task.")
-    bfloat16: Literal["auto", "on", "off"] = Field(
-        "auto", description="Encoder in bf16; auto: on where the processor has bf16 instructions."
-    )
-    seed: Count = Field(1, description="Seed of sampling, initialisation and order.")
-    fit_prior: bool = Field(
-        True, description="Fit the prior's two numbers on the training examples; false: interests.dirichlet and .sharpening."
-    )
-    lora_rank: Count = Field(8, description="Rank of the LoRA adapters.")
-    lora_alpha: Positive = Field(16.0, description="LoRA scale; effect is alpha ÷ rank.")
-    lora_dropout: Share = Field(0.05, description="Dropout on the adapters' input.")
-    learning_rate: Positive = Field(5e-4, description="Peak learning rate of the adapters.")
-    head_learning_rate: Positive = Field(2e-3, description="Peak learning rate of the heads.")
-    weight_decay: Annotated[float, Field(ge=0.0)] = Field(0.01, description="Decoupled weight decay (AdamW).")
-    warmup_share: Share = Field(0.1, description="Share of the steps with rising learning rate.")
-    clip_norm: Positive = Field(1.0, description="Gradient norm at which gradients are clipped.")
-    batch_size: Count = Field(32, description="Examples per rank and step.")
-    epochs: Count = Field(1, description="Passes over the sample.")
-    max_steps: Count = Field(64, description="Steps of fine-tuning at most; the learning rate falls towards the last of them.")
-    pair_steps: Count = Field(
-        1200, description="Steps, of pair_batch examples, that fit the pair network before fine-tuning begins."
-    )
-    pair_batch: Count = Field(64, description="Examples per step of the pair network.")
-    pair_learning_rate: Positive = Field(6e-3, description="Peak learning rate of the pair network.")
-    sample_examples: Count = Field(
-        20_000, description="Training examples drawn (seeded) from all cuts; all when there are fewer."
-    )
-    validation_examples: Count = Field(4096, description="Validation examples drawn (seeded).")
-    max_seconds: Positive = Field(120.0, description="Wall clock limit: training stops at the next evaluation step.")
-    evaluations_per_epoch: Count = Field(2, description="Validation passes per epoch, or per max_steps where that is less.")
-    patience: Count = Field(3, description="Validation passes without improvement before training stops.")
-    category_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the category loss.")
-    visit_weight: Annotated[float, Field(ge=0.0)] = Field(
-        0.1, description="Weight of the log loss of visits, summed over the categories."
-    )
-    value_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="Weight of the value loss.")
-    next_item_weight: Annotated[float, Field(ge=0.0)] = Field(0.1, description="Tower: weight of the loss of the next item.")
-    behaviour_weight: Annotated[float, Field(ge=0.0)] = Field(
-        0.1,
-        description="Tower: weight of the loss of what each behaviour is, buy, look or review; 0 where a source shows one kind.",
-    )
-    files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
-    training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")
-    checkpoint_every: Count = Field(50, description="Steps between checkpoints.")
-    gate_metric: Literal["category", "visit", "value", "loss"] = Field(
-        "category", description="Validation loss that decides on promotion; loss: the weighted sum that is trained on."
-    )
-    gate_tolerance_bits: Annotated[float, Field(ge=0.0)] = Field(
-        0.0,
-        description="Bits of loss per user that a model may be worse than CURRENT or its start: it is refused when the whole 95 % interval of the mean difference lies above.",
-    )
-    gate_examples: Count = Field(2048, description="Validation examples on which models are compared for promotion, at most.")
-
-
 class Models(Section):
     """Published models."""
 
@@ -241,6 +184,17 @@ class Scoring(Section):
     workers: Count = Field(2, description="Python workers that share the cores; also the number of partitions.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Device of the forward passes.")
     bfloat16: Literal["auto", "on", "off"] = Field("auto", description="auto: on where the processor has bf16 instructions.")
+    int8: Literal["on", "off"] = Field(
+        "off",
+        description="Linear layers of the encoder in 8 bits, instead of bfloat16; pays where the processor lacks the latter.",
+    )
+    drop_layers: Annotated[int, Field(ge=0)] = Field(0, description="Last blocks of the encoder that are left out.")
+    prune_heads: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Share of each layer's attention heads that is left out, the weakest first."
+    )
+    prune_weights: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Share of the encoder's weights that is set to 0, the smallest first."
+    )
 
 
 class Segments(Section):
@@ -310,6 +264,7 @@ class Settings(Section):
     encoder: Encoder = Encoder()
     tower: Tower = Tower()
     training: Training = Training()
+    search: Search = Search()
     models: Models = Models()
     scoring: Scoring = Scoring()
     segments: Segments = Segments()
@@ -321,6 +276,20 @@ class Settings(Section):
     monitors: Monitors = Monitors()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _training_fits_route(self) -> Settings:
+        t = self.training
+        asked = {"training.adversarial": t.adversarial != "none", "training.attack_report": t.attack_report}
+        asked |= {"an augmentation of texts": t.augments, "training.activation_checkpointing": t.activation_checkpointing}
+        asked |= {"training.precision = 'float16'": t.precision == "float16"}
+        wrong = [name for name, value in asked.items() if value]
+        if self.encoder.route == "tower" and wrong:
+            raise ValueError(
+                f"{', '.join(wrong)}: acts on the encoder, which the tower route does not train; expected none of it there; take it "
+                "out or set encoder.route = 'text'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ladder_fits_source(self) -> Settings:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 from petastorm import make_batch_reader
+from petastorm.workers_pool import EmptyResultError
 
 from equipoise.errors import StreamError
-from equipoise.stream.columns import LEARNER_COLUMNS, Arrays, Batch, Widths, to_batch, unpack
+from equipoise.stream.columns import LEARNER_COLUMNS, Arrays, Batch, Widths, in_order, taken, to_batch, unpack
 from equipoise.stream.plan import StreamPlan, plan, require_steps
 from equipoise.stream.prefetch import Prefetcher
 
 # pyarrow 14 warns at each of the legacy calls that Petastorm makes and hands out.
 for _module in (r"petastorm\b", r"equipoise\.stream\b"):
     warnings.filterwarnings("ignore", category=FutureWarning, module=_module)
+
+
+WAIT_SECONDS = 0.0005
 
 
 def order_seed(seed: int, epoch: int) -> int:
@@ -103,7 +108,7 @@ class ExampleStream:
                 continue
             block = _permuted(held, shuffle)
             full = _rows(block) // size * size
-            held = [_cut(block, full, _rows(block))]
+            held = [taken(block, slice(full, None))]
             yield from self._emit(block, full, made)
             made += full // size
         if held:
@@ -115,7 +120,7 @@ class ExampleStream:
         size = self.plan.batch_size
         for place, start in enumerate(range(0, stop, size), start=made):
             if place >= self._skip and (self._limit is None or place < self._limit):
-                yield to_batch(_cut(block, start, min(start + size, stop)), self._widths)
+                yield to_batch(taken(block, slice(start, min(start + size, stop))), self._widths)
 
     def _groups(self) -> Iterator[Arrays]:
         """The rank's row groups as read; ends with the row check."""
@@ -133,7 +138,7 @@ class ExampleStream:
             )
 
 
-def _read(plan: StreamPlan, rank: int, seed: int, columns: Sequence[str]) -> Iterator[Mapping[str, NDArray[np.generic]]]:
+def _read(plan: StreamPlan, rank: int, seed: int, columns: Sequence[str]) -> Iterator[Mapping[str, pa.Array]]:
     """Petastorm's row groups of one rank. Asks for as many as the plan knows and no more: past the end its pool can wait forever
     (dummy_pool.get_results sleeps until the ventilator, which may have just finished, brings something)."""
     groups = len(plan.assigned(rank))
@@ -151,13 +156,30 @@ def _read(plan: StreamPlan, rank: int, seed: int, columns: Sequence[str]) -> Ite
         cur_shard=rank,
         shard_count=shards,
     )
+    reader._results_queue_reader = _Tables()
+    reader._workers_pool._ventilator._max_ventilation_queue_size = groups  # their names alone: nothing is read ahead by it
     try:
         _check_opened(reader, plan, columns)
         for _, group in zip(range(groups), reader, strict=False):
-            yield group._asdict()
+            yield {name: group[name].combine_chunks() for name in columns}
     finally:
         reader.stop()
         reader.join()
+
+
+class _Tables:
+    """Hands out row groups as Petastorm's worker read them, as Arrow tables: its own reader would make a Python object of every
+    packed value, and its pool would sleep a tenth of a second whenever the thread that names the next group is behind."""
+
+    batched_output = True
+
+    def read_next(self, pool: Any, schema: Any, ngram: Any) -> pa.Table:
+        while not (pool._ventilator_queue or pool._results_queue or pool._ventilator.completed()):
+            time.sleep(WAIT_SECONDS)
+        try:
+            return pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
 
 
 def _check_opened(reader: Any, plan: StreamPlan, columns: Sequence[str]) -> None:
@@ -177,11 +199,5 @@ def _rows(arrays: Arrays) -> int:
     return len(next(iter(arrays.values())))
 
 
-def _cut(arrays: Arrays, start: int, stop: int) -> Arrays:
-    return {name: a[start:stop] for name, a in arrays.items()}
-
-
 def _permuted(blocks: list[Arrays], shuffle: np.random.Generator) -> Arrays:
-    joined = {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
-    order = shuffle.permutation(_rows(joined))
-    return {name: a[order] for name, a in joined.items()}
+    return in_order(blocks, shuffle.permutation(sum(_rows(b) for b in blocks)))

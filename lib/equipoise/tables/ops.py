@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from equipoise.tables.monitors import MONITORS
 from equipoise.tables.schema import Column, Table
+from equipoise.tables.trials import TRIALS
 from equipoise.tables.vocabulary import OUTCOMES, SLOTS, sql_list
 
 RUN_ID = Column("run_id", "STRING", "Fingerprint of the run: inputs' versions, settings, code and model.")
@@ -121,4 +122,4 @@ FEEDBACK = Table(
     ),
 )
 
-OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS)
+OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS, TRIALS)

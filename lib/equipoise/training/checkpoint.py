@@ -3,6 +3,7 @@
 step-00000050/   weights.safetensors   adapters and heads
                  optimiser.safetensors moments and step counts, by position
                  best.safetensors      adapters and heads at the best validation pass
+                 more.safetensors      running mean of the weights, AdaLoRA's budget, float16's loss scale, where there are any
                  state.json            Progress, and which training it belongs to
 
 Random numbers need no state: each step seeds its own from (seed, rank, step).
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from equipoise.errors import ModelError
 from equipoise.models import Model
@@ -40,8 +42,8 @@ class Progress:
 
 
 def weights_of(model: Model) -> Weights:
-    """A copy of what training changes."""
-    return {name: p.detach().cpu().contiguous().clone() for name, p in model.trainable()}
+    """A copy of what training changes; of weights that are spread over ranks the whole, so all ranks must ask."""
+    return {name: _whole(p) for name, p in model.trainable()}
 
 
 def put_weights(model: Model, weights: Weights) -> None:
@@ -57,7 +59,7 @@ def put_weights(model: Model, weights: Weights) -> None:
         )
     with torch.no_grad():
         for name, parameter in targets.items():
-            parameter.copy_(weights[name])
+            parameter.copy_(_like(parameter, weights[name]))
 
 
 class Checkpoints:
@@ -72,15 +74,28 @@ class Checkpoints:
         found = sorted(self._folder.glob("step-*"))
         return found[-1] if found else None
 
-    def save(self, model: Model, optimiser: optim.Optimizer, best: Weights, progress: Progress) -> None:
-        """Writes one, then removes older ones."""
+    def save(
+        self,
+        model: Model,
+        optimiser: optim.Optimizer,
+        best: Weights,
+        progress: Progress,
+        more: Weights | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
+        """Writes one, then removes older ones; all ranks call it, and that which `writes` does."""
+        weights, moments = weights_of(model), _optimiser_tensors(optimiser)
+        if not writes:
+            return
         target = self._folder / f"step-{progress.step:08d}"
         aside = self._folder / f".{target.name}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        save_file(weights_of(model), aside / "weights.safetensors")
-        save_file(_optimiser_tensors(optimiser), aside / "optimiser.safetensors")
+        save_file(weights, aside / "weights.safetensors")
+        save_file(moments, aside / "optimiser.safetensors")
         save_file(best, aside / "best.safetensors")
+        save_file(more or {}, aside / "more.safetensors")
         state = {"identity": self._identity, "progress": asdict(progress)}
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         sync_tree(aside)
@@ -91,8 +106,8 @@ class Checkpoints:
             if old != target:
                 shutil.rmtree(old)
 
-    def load(self, path: Path, model: Model, optimiser: optim.Optimizer) -> tuple[Weights, Progress]:
-        """Puts a checkpoint back; returns the best weights and the progress.
+    def load(self, path: Path, model: Model, optimiser: optim.Optimizer) -> tuple[Weights, Progress, Weights]:
+        """Puts a checkpoint back; returns the best weights, the progress, and what else was saved.
 
         Raises:
             ModelError: when it belongs to a training with other settings, or does not fit.
@@ -105,20 +120,39 @@ class Checkpoints:
             )
         put_weights(model, load_file(path / "weights.safetensors"))
         _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
-        return load_file(path / "best.safetensors"), Progress(**state["progress"])
+        more = load_file(path / "more.safetensors")
+        return load_file(path / "best.safetensors"), Progress(**state["progress"]), more
 
 
 def _optimiser_tensors(optimiser: optim.Optimizer) -> dict[str, Tensor]:
-    state: dict[int, dict[str, Tensor]] = optimiser.state_dict()["state"]
-    return {f"{place}.{name}": t.detach().cpu().contiguous() for place, parts in state.items() for name, t in parts.items()}
+    state: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
+    found = ((f"{place}.{name}", t) for place, parts in state.items() for name, t in parts.items())
+    return {name: _whole(t) for name, t in found if isinstance(t, Tensor)}  # SGD's first momentum is None
 
 
 def _restore_optimiser(optimiser: optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
+    groups = optimiser.state_dict()["param_groups"]
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for key, tensor in tensors.items():
         place, _, name = key.partition(".")
-        state.setdefault(int(place), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        owner = parameters[int(place)]
+        state.setdefault(int(place), {})[name] = _like(owner, tensor) if tensor.shape == owner.shape else tensor
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, of a tensor that is spread over ranks all of it."""
+    full = tensor.detach()
+    full = full.full_tensor() if isinstance(full, DTensor) else full
+    return full.cpu().contiguous().clone()
+
+
+def _like(owner: Tensor, whole: Tensor) -> Tensor:
+    """The whole tensor, spread over the ranks as `owner` is."""
+    if not isinstance(owner, DTensor):
+        return whole
+    return distribute_tensor(whole.to(owner.device), owner.device_mesh, owner.placements)
 
 
 def sync_tree(folder: Path) -> None:

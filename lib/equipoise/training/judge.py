@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from equipoise.errors import ModelError
 from equipoise.evaluate.arrays import Bools, Ints
+from equipoise.inference.interface import Precision
 from equipoise.models import Model, ModelMeta, Outputs, TowerModel, load_package
 from equipoise.models.encoder import TOKENIZER_FILES
 from equipoise.models.fit_pairs import start_counted
@@ -56,7 +57,7 @@ class GateOptions:
     visit_weight: float
     value_weight: float
     device: Device
-    bfloat16: Literal["auto", "on", "off"]
+    precision: Precision
 
     @property
     def place(self) -> Device:
@@ -139,10 +140,10 @@ class Gate:
 
 def answers(model: Model, options: GateOptions) -> Answers:
     """A model as a function of a batch, on the driver's device and in the precision that training uses."""
-    from equipoise.inference.hardware import use_bfloat16
+    from equipoise.inference.hardware import half_of
 
     model.eval()
-    model.encoder.use_bfloat16 = use_bfloat16(options.bfloat16, options.place)
+    model.encoder.autocast = half_of(options.precision, options.place)
     return lambda batch: model(*(batch[name] for name in model.inputs))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
 from safetensors.torch import load_file
 
-from equipoise.errors import ModelError
+from equipoise.errors import ModelError, OutOfMemory
 from equipoise.models.fit_pairs import start_counted
 from equipoise.models.statistics import start_heads
 from equipoise.training.recipe import Recipe
+from equipoise.training.tracking import to_stdout
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,10 +30,18 @@ HEAD_COLUMNS = ("prior", "cells", "trends", "features", "label_counts", "label_v
 _FAILURE = "failed-rank-"
 
 
-def fine_tune(spark: SparkSession, recipe: Recipe, *, processes: int, cluster_mode: bool) -> dict[str, Any]:
+def fine_tune(
+    spark: SparkSession,
+    recipe: Recipe,
+    *,
+    processes: int,
+    cluster_mode: bool,
+    say: Callable[[str], None] = to_stdout,
+) -> dict[str, Any]:
     """Trains on `processes` ranks and leaves a package in `recipe.staging`; returns the model's metrics, from the leading rank.
 
     Ranks run on the driver's machine, or with `cluster_mode` one per Spark task. There they need the same Python environment.
+    Where memory runs out, training goes on from its last checkpoint with half the examples per pass: steps stay what they were.
 
     Raises:
         ModelError: when a rank failed, with what the first one to fail said.
@@ -40,16 +51,26 @@ def fine_tune(spark: SparkSession, recipe: Recipe, *, processes: int, cluster_mo
     # On the driver, use_gpu would ask Spark for GPUs that plain sessions do not declare; there ranks choose by local rank.
     use_gpu = cluster_mode and recipe.device == "cuda"
     distributor = TorchDistributor(num_processes=processes, local_mode=not cluster_mode, use_gpu=use_gpu)
-    for stale in _failures(recipe):
-        stale.unlink()
-    try:
-        metrics = distributor.run(train_rank, recipe)
-    except Exception as error:  # RuntimeError on the driver's machine, a Spark error from a cluster
-        said = [p.read_text(encoding="utf-8") for p in _failures(recipe)]
-        raise ModelError(
-            f"training failed on a rank: {said[0] if said else error}\nfix the cause and run again: it resumes"
-        ) from error
-    return cast(dict[str, Any], metrics)
+    while True:
+        for stale in _failures(recipe):
+            stale.unlink()
+        try:
+            return cast(dict[str, Any], distributor.run(train_rank, recipe))
+        except Exception as error:  # RuntimeError on the driver's machine, a Spark error from a cluster
+            said = [p.read_text(encoding="utf-8") for p in _failures(recipe)]
+            tried = _too_many(said)
+            if not tried or tried < 2:
+                raise ModelError(
+                    f"training failed on a rank: {said[0] if said else error}\nfix the cause and run again: it resumes"
+                ) from error
+            recipe = replace(recipe, options=replace(recipe.options, micro_batch=tried // 2))
+            say(f"out of memory with {tried} examples per pass: going on from the last checkpoint with {tried // 2}")
+
+
+def _too_many(said: list[str]) -> int:
+    """Examples per pass that a rank had no memory for; 0 where that is not what stopped it."""
+    found = [re.match(rf"{OutOfMemory.__name__}\[(\d+)\]: ", text) for text in said]
+    return min((int(m.group(1)) for m in found if m), default=0)
 
 
 def train_rank(recipe: Recipe) -> dict[str, Any]:
@@ -62,26 +83,31 @@ def train_rank(recipe: Recipe) -> dict[str, Any]:
     except Exception as error:
         told = Path(recipe.logs) / f"{_FAILURE}{os.environ.get('RANK', '0')}.txt"
         told.parent.mkdir(parents=True, exist_ok=True)
-        told.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        kind = type(error).__name__ + (f"[{error.tried}]" if isinstance(error, OutOfMemory) else "")
+        told.write_text(f"{kind}: {error}", encoding="utf-8")
         raise
 
 
 def _train(recipe: Recipe) -> dict[str, Any]:
     """Joins the other ranks, trains, and on the leading rank writes the package."""
-    from equipoise.inference.hardware import use_bfloat16
+    from equipoise.inference.hardware import half_of
+    from equipoise.models.encoder import load_tokenizer
+    from equipoise.training.augment import Augmenter
     from equipoise.training.checkpoint import Checkpoints
     from equipoise.training.loop import Training
     from equipoise.training.ranks import joined
     from equipoise.training.tracking import Tracker
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    with joined(recipe.device, recipe.threads) as ranks:
-        tracker = Tracker(recipe.logs) if ranks.leads else None
-        model = _untrained(recipe, ranks.device)
-        start_heads(model.heads, recipe.start.statistics)
-        start_counted(model.heads, load_file(recipe.start.counted))
-        model.encoder.use_bfloat16 = ranks.agree(use_bfloat16(recipe.bfloat16, recipe.device))
+    with joined(recipe.device, recipe.threads, grouped=recipe.sharded) as ranks:
+        tracker = Tracker(recipe.logs, wandb=recipe.wandb) if ranks.leads else None
         streams = _Streams(recipe, ranks.rank, ranks.world_size)
+        steps = min(streams.steps_per_epoch() * recipe.options.epochs, recipe.options.max_steps)
+        recipe = replace(recipe, method=replace(recipe.method, total_steps=steps))
+        model = _begun(recipe, ranks.device)
+        half = half_of(recipe.precision, recipe.device)
+        model.encoder.autocast = half if ranks.agree(half is not None) else None
+        texts = recipe.augment
         trained = Training(
             model,
             train_batches=streams.epoch,
@@ -91,6 +117,8 @@ def _train(recipe: Recipe) -> dict[str, Any]:
             ranks=ranks,
             tracker=tracker,
             checkpoints=Checkpoints(recipe.checkpoints, recipe.identity(ranks.world_size)),
+            augment=Augmenter(texts, load_tokenizer(recipe.encoder_path), recipe.meta.max_tokens) if texts else None,
+            spread=recipe.sharded,
         ).run()
         metrics = trained.metrics | recipe.start.figures
         metrics |= {"prior_dirichlet": recipe.start.prior.dirichlet, "prior_sharpening": recipe.start.prior.sharpening}
@@ -100,13 +128,22 @@ def _train(recipe: Recipe) -> dict[str, Any]:
             for head in trained.reverted:
                 tracker.say(f"the {head} head is published as it began: training made it worse on the validation examples")
             tracker.close()
-            _write_package(recipe, model, trained, metrics)
+            # Weights that are spread over ranks have no place in a package: an own model takes them in.
+            _write_package(recipe, _begun(recipe, "cpu") if recipe.sharded else model, trained, metrics)
         return metrics
 
 
+def _begun(recipe: Recipe, device: Any) -> Any:
+    """The model of the recipe's route, untrained, with heads that know what counting says."""
+    model = _untrained(recipe, device)
+    start_heads(model.heads, recipe.start.statistics)
+    start_counted(model.heads, load_file(recipe.start.counted))
+    return model
+
+
 def _untrained(recipe: Recipe, device: Any) -> Any:
-    """The model of the recipe's route, before its heads know what counting says."""
     from equipoise.models import build, build_tower
+    from equipoise.models.encoder import set_dropout
     from equipoise.models.items import ItemTable
 
     sizes: dict[str, Any] = {
@@ -117,11 +154,13 @@ def _untrained(recipe: Recipe, device: Any) -> Any:
         "seed": recipe.options.seed,
     }
     if recipe.tower is None:
-        lora: dict[str, Any] = {n: getattr(recipe, n) for n in ("lora_rank", "lora_alpha", "lora_dropout")}
-        return build(recipe.encoder_path, **sizes, **lora)
-    model = build_tower(recipe.encoder_path, recipe.tower, **sizes).to(device)
-    model.look_up(ItemTable.load(recipe.items))
-    return model
+        model = build(recipe.encoder_path, **sizes, method=recipe.method)
+        if recipe.dropout is not None:
+            set_dropout(model.encoder.backbone, recipe.dropout)
+        return model
+    tower = build_tower(recipe.encoder_path, recipe.tower, **sizes).to(device)
+    tower.look_up(ItemTable.load(recipe.items))
+    return tower
 
 
 def threads_per_rank(spark: SparkSession, processes: int, *, cluster_mode: bool) -> int:
@@ -156,15 +195,25 @@ class _Streams:
         return self._open(self._recipe.train_files, size, epoch, drop_last=True, skip_batches=skip)
 
     def validation(self) -> AbstractContextManager[ExampleStream]:
-        return self._open(self._recipe.validation_files, VALIDATION_BATCH, 0, drop_last=False, skip_batches=0)
+        files, size = self._recipe.validation_files, VALIDATION_BATCH
+        alike = {"rank": 0, "world_size": 1} if self._recipe.sharded else None
+        return self._open(files, size, 0, drop_last=False, skip_batches=0, place=alike)
 
-    def _open(self, files: list[str], batch_size: int, epoch: int, *, drop_last: bool, skip_batches: int) -> ExampleStream:
+    def _open(
+        self,
+        files: list[str],
+        batch_size: int,
+        epoch: int,
+        *,
+        drop_last: bool,
+        skip_batches: int,
+        place: dict[str, int] | None = None,
+    ) -> ExampleStream:
         from equipoise.stream import ExampleStream
 
         return ExampleStream(
             files,
-            rank=self._place["rank"],
-            world_size=self._place["world_size"],
+            **(place or self._place),
             batch_size=batch_size,
             seed=self._recipe.options.seed,
             epoch=epoch,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +11,9 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from equipoise.errors import ModelError
@@ -55,6 +58,38 @@ class Ranks:
         ids = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 
+    def spread(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Deals a transformer's weights, gradients and optimiser state out over the ranks: FSDP2, gathered block by block."""
+        mesh = init_device_mesh(self.device.type, (self.world_size,))
+        for part in (*blocks, backbone):
+            fully_shard(part, mesh=mesh)
+
+    @contextmanager
+    def quiet(self, net: nn.Module) -> Iterator[None]:
+        """Backward passes inside add to the gradients of `net` and tell no other rank."""
+        if isinstance(net, DistributedDataParallel):
+            with net.no_sync():
+                yield
+            return
+        root = next((m for m in net.modules() if isinstance(m, FSDPModule)), None)
+        if root is not None:
+            root.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            if root is not None:
+                root.set_requires_gradient_sync(True)
+
+    def average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Averages the gradients of those that are not spread, as nothing else does beside a transformer that is."""
+        whole = [p.grad for p in parameters if p.grad is not None and not isinstance(p, DTensor)]
+        if self.world_size == 1 or not whole:
+            return
+        flat = torch.cat([g.flatten() for g in whole])
+        dist.all_reduce(flat)
+        for mine, mean in zip(whole, torch.split(flat / self.world_size, [g.numel() for g in whole]), strict=True):
+            mine.copy_(mean.view_as(mine))
+
 
 def alone(device: Device = "cpu") -> Ranks:
     """A single rank."""
@@ -62,8 +97,9 @@ def alone(device: Device = "cpu") -> Ranks:
 
 
 @contextmanager
-def joined(device: Device, threads: int) -> Iterator[Ranks]:
-    """This process as a rank of the group that torchrun describes in the environment.
+def joined(device: Device, threads: int, *, grouped: bool = False) -> Iterator[Ranks]:
+    """This process as a rank of the group that torchrun describes in the environment; with `grouped` one rank alone makes a
+    group too.
 
     Device and backend follow the argument and nothing else: a CPU training on a machine with a GPU stays on the CPU.
 
@@ -81,7 +117,7 @@ def joined(device: Device, threads: int) -> Iterator[Ranks]:
         torch.cuda.set_device(place)
     else:
         torch.use_deterministic_algorithms(True)
-    if world_size == 1:
+    if world_size == 1 and not grouped:
         yield Ranks(0, 1, place)
         return
     dist.init_process_group(BACKENDS[device])

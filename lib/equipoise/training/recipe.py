@@ -6,10 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
+from equipoise.inference.interface import Precision
 from equipoise.models import ModelMeta, TowerOptions
-from equipoise.training.loop import Options
+from equipoise.models.methods import Method
+from equipoise.training.augment import AugmentOptions
+from equipoise.training.options import Options
 from equipoise.training.ranks import Device
 from equipoise.training.sample import Sample
 from equipoise.training.start import Start
@@ -33,28 +35,34 @@ class Recipe:
     items: str
     """File of the vectors of the items in the examples, for a tower."""
 
-    lora_rank: int
-    lora_alpha: float
-    lora_dropout: float
+    method: Method
     options: Options
     device: Device
-    bfloat16: Literal["auto", "on", "off"]
+    precision: Precision
     threads: int
     staging: str
     checkpoints: str
     logs: str
     meta: ModelMeta
     sample: Sample
+    dropout: float | None = None
+    """Of the whole encoder; None: as it was pretrained."""
+
+    augment: AugmentOptions | None = None
+    sharded: bool = False
+    wandb: bool = False
 
     def identity(self, world_size: int) -> str:
-        """Hash of what decides the weights; a checkpoint fits no other. Where things lie, and the time limit, do not count."""
+        """Hash of what decides the weights; a checkpoint fits no other. Where things lie,
+        the time limit, and how a step is computed, do not count."""
         said = asdict(self)
         for name in ("train_files", "validation_files"):
             said[name] = [Path(f).name for f in said[name]]
         for name in ("counted", "fresh", "figures"):
             del said["start"][name]
-        for name in ("staging", "checkpoints", "logs", "threads", "meta", "items"):
+        for name in ("staging", "checkpoints", "logs", "threads", "meta", "items", "sharded", "wandb"):
             del said[name]
-        del said["options"]["max_seconds"]
+        for name in ("max_seconds", "micro_batch", "compile", "activation_checkpointing"):
+            del said["options"][name]
         text = json.dumps([said, world_size], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

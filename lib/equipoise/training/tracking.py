@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from equipoise.errors import ModelError
+
 QUIET_SECONDS = 5.0
 """At most one progress line in so many seconds."""
 
@@ -22,13 +24,14 @@ def to_stdout(text: str) -> None:
 class Tracker:
     """Writes `metrics.jsonl` and TensorBoard events under `folder`, and lines through `say`. Only the leading rank has one."""
 
-    def __init__(self, folder: str | Path, say: Callable[[str], None] = to_stdout) -> None:
+    def __init__(self, folder: str | Path, say: Callable[[str], None] = to_stdout, *, wandb: bool = False) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._folder = Path(folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._board: Any = SummaryWriter(str(self._folder))
         self._lines = (self._folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._wandb = _offline_run(self._folder) if wandb else None
         self._say = say
         self._began: tuple[float, int] | None = None
         self._spoke = 0.0
@@ -62,9 +65,29 @@ class Tracker:
         """Flushes and closes both files."""
         self._lines.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.finish()
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
         self._lines.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
         self._lines.flush()
         for name, value in values.items():
             self._board.add_scalar(f"{kind}/{name}", value, step)
+        if self._wandb is not None:
+            self._wandb.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+
+
+def _offline_run(folder: Path) -> Any:
+    """A run of Weights & Biases that asks no server; `wandb sync` sends it later.
+
+    Raises:
+        ModelError: when the package is not installed.
+    """
+    try:
+        import wandb
+    except ImportError as error:
+        raise ModelError(
+            "training.wandb = true, but the package wandb is not installed; install equipoise[wandb], or set it to false"
+        ) from error
+    quiet = wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True, x_disable_meta=True)
+    return wandb.init(mode="offline", project="equipoise", dir=str(folder), name=folder.name, settings=quiet)

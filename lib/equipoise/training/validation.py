@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.models import Model, Outputs
-from equipoise.models.losses import LossSums, LossWeights, loss_sums
+from equipoise.models.losses import LossSums, LossWeights, ValueLoss, loss_sums
 from equipoise.tables.vocabulary import BEHAVIOURS
 from equipoise.training.ranks import Ranks
 
@@ -19,11 +19,13 @@ def validate(
     batches: Iterable[dict[str, Tensor]],
     ranks: Ranks,
     weights: LossWeights,
+    value_loss: ValueLoss = "cross_entropy",
 ) -> dict[str, float]:
     """Mean losses over all ranks' examples, the same numbers on each rank.
 
     loss: weighted sum in nats. category_loss: cross-entropy, nats. category_kl_bits: KL(label shares ‖ prediction), bits.
-    visit_loss: log loss of an event in a category, summed over categories, nats. value_loss: log loss, nats.
+    visit_loss: log loss of an event in a category, summed over categories, nats. value_loss: log loss, nats. value_squared:
+    squared error of the value's grade, which stands in the loss where value_loss is 'squared'.
     rows, category_rows: examples, and those with a label window that is not empty. Of a route that reads events one by one, over
     the events that follow another: next_item_loss, log loss among the distinct next items of a batch, nats; behaviour_loss, log
     loss of BEHAVIOURS, nats, and behaviour_base_loss, that of always saying their shares; behaviour_<name>_precision, _recall,
@@ -43,33 +45,36 @@ def validate(
     confusion = ranks.sum(confusion)
     category = _mean(sums["category"], sums["category_rows"])
     entropy = _mean(sums["category_entropy"], sums["category_rows"])
-    visit, value = (_mean(sums[name], sums["value_rows"]) for name in ("visit", "value"))
+    visit, value, squared = (_mean(sums[name], sums["value_rows"]) for name in ("visit", "value", "value_squared"))
     next_item, behaviour = (_mean(sums[name], sums[f"{name}_rows"]) for name in ("next_item", "behaviour"))
     followed = {"next_item_loss": next_item, "next_item_rows": sums["next_item_rows"]} if sums["next_item_rows"] else {}
     if sums["behaviour_rows"] and weights.behaviour_weight:  # of a source that shows one kind there is nothing to tell
         followed |= {"behaviour_loss": behaviour, "behaviour_rows": sums["behaviour_rows"], **_per_class(confusion)}
-    parts = LossWeights(category, visit, value, next_item, behaviour)
+    parts = LossWeights(category, visit, squared if value_loss == "squared" else value, next_item, behaviour)
     return {
         "loss": sum(weight * part for weight, part in zip(weights, parts, strict=True)),
         "category_loss": category,
         "category_kl_bits": (category - entropy) / math.log(2),
         "visit_loss": visit,
         "value_loss": value,
+        "value_squared": squared,
         "rows": sums["value_rows"],
         "category_rows": sums["category_rows"],
         **followed,
     }
 
 
-def forward_sums(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks) -> LossSums:
+def forward_sums(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks, smoothing: float = 0.0) -> LossSums:
     """Loss sums of a batch through `net`, which is `model` or wraps it."""
-    return _forward(net, model, batch, ranks)[1]
+    return _forward(net, model, batch, ranks, smoothing)[1]
 
 
-def _forward(net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks) -> tuple[Outputs, LossSums]:
+def _forward(
+    net: nn.Module, model: Model, batch: dict[str, Tensor], ranks: Ranks, smoothing: float = 0.0
+) -> tuple[Outputs, LossSums]:
     moved = {name: tensor.to(ranks.device, non_blocking=True) for name, tensor in batch.items()}
     outputs = net(*(moved[name] for name in model.inputs))
-    return outputs, loss_sums(outputs, moved["label_counts"], moved["label_value"])
+    return outputs, loss_sums(outputs, moved["label_counts"], moved["label_value"], smoothing)
 
 
 def _per_class(confusion: Tensor) -> dict[str, float]:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from equipoise.errors import ModelError
-from equipoise.models.adapters import add_lora, attention_projections, merged
 from equipoise.models.encoder import TextEncoder, load_backbone, load_tokenizer, pooling_of
+from equipoise.models.methods import Method, attention_projections, plain, prepared
 from tests.unit.models import tiny
 
 FAMILIES = ["bert", "roberta", "distilbert", "qwen", "llama", "gpt2"]
@@ -80,7 +80,7 @@ def test_lora_finds_the_projections_and_starts_as_no_change(tmp_path: Path, fami
     tokens = torch.tensor([[2, 5, 6, 7, 3]])
     with torch.no_grad():
         before = backbone(input_ids=tokens).last_hidden_state
-        adapted = add_lora(backbone, rank=2, alpha=4.0, dropout=0.0)
+        adapted = prepared(backbone, Method(lora_rank=2, lora_alpha=4.0))
         torch.testing.assert_close(adapted(input_ids=tokens).last_hidden_state, before)
     names = [n for n, p in adapted.named_parameters() if p.requires_grad]
     assert len(names) == 2 * 2 * per_layer
@@ -89,17 +89,17 @@ def test_lora_finds_the_projections_and_starts_as_no_change(tmp_path: Path, fami
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merging_keeps_the_answers_and_the_original(tmp_path: Path, family: str) -> None:
-    adapted = add_lora(load_backbone(tiny.directory(tmp_path, family)).eval(), rank=2, alpha=4.0, dropout=0.0)
+    adapted = prepared(load_backbone(tiny.directory(tmp_path, family)).eval(), Method(lora_rank=2, lora_alpha=4.0))
     with torch.no_grad():
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 parameter.normal_(generator=torch.Generator().manual_seed(3))
         tokens = torch.tensor([[2, 5, 6, 7, 3]])
         expected = adapted(input_ids=tokens).last_hidden_state
-        plain = merged(adapted)
-        torch.testing.assert_close(plain(input_ids=tokens).last_hidden_state, expected, atol=1e-5, rtol=1e-4)
+        merged = plain(adapted)
+        torch.testing.assert_close(merged(input_ids=tokens).last_hidden_state, expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(adapted(input_ids=tokens).last_hidden_state, expected)
-    assert not any("lora" in n for n in plain.state_dict())
+    assert not any("lora" in n for n in merged.state_dict())
 
 
 def test_a_model_without_attention_is_refused() -> None:

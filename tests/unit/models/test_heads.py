@@ -150,19 +150,21 @@ def test_losses_against_a_plain_loop() -> None:
     logits, visits = (torch.randn(20, tiny.CATEGORIES, generator=draw) for _ in range(2))
     values = torch.randn(20, 3, generator=draw)
     sums = loss_sums(Outputs(values, logits, visits, values), rows["label_counts"], rows["label_value"])
-    category = entropy = visit = value = 0.0
+    category = entropy = visit = value = squared = 0.0
     known = 0
     for i in range(20):
         q = rows["label_counts"][i].double().numpy()
         p_visit = 1 / (1 + np.exp(-visits[i].double().numpy()))
         visit -= float(np.where(q > 0, np.log(p_visit), np.log(1 - p_visit)).sum())
         value -= np.log(softmax(values[i].double().numpy())[int(rows["label_value"][i])])
+        squared += (softmax(values[i].double().numpy()) @ np.arange(3) - int(rows["label_value"][i])) ** 2
         if q.sum() == 0:
             continue
         q, p, known = q / q.sum(), softmax(logits[i].double().numpy()), known + 1
         category -= float((q * np.log(p)).sum())
         entropy -= float((q[q > 0] * np.log(q[q > 0])).sum())
-    np.testing.assert_allclose([float(s) for s in sums], [category, entropy, known, visit, value, 20, 0, 0, 0, 0], rtol=1e-5)
+    expected = [category, entropy, known, visit, value, squared, 20, 0, 0, 0, 0]
+    np.testing.assert_allclose([float(s) for s in sums], expected, rtol=1e-5)
     np.testing.assert_allclose(
         float(combined(sums, LossWeights(2.0, 0.1, 0.5, 1.0, 1.0))),
         2.0 * category / known + 0.1 * visit / 20 + 0.5 * value / 20,

@@ -10,6 +10,7 @@ import torch
 
 from equipoise.models import BehaviourModel, Model, TowerModel, TowerOptions, build, build_tower
 from equipoise.models.items import ItemTable
+from equipoise.models.methods import Method
 from equipoise.tables.packing import CELL_VALUES, HALF_LIVES, TREND_VALUES
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -66,9 +67,7 @@ def model(encoder_path: str, **more: Any) -> BehaviourModel:
     settings: dict[str, Any] = {
         "dirichlet": 2.0,
         "sharpening": 1.0,
-        "lora_rank": 2,
-        "lora_alpha": 4.0,
-        "lora_dropout": 0.0,
+        "method": Method(lora_rank=2, lora_alpha=4.0),
         "seed": 1,
     }
     return build(encoder_path, features=FEATURES, population=POPULATION, **{**settings, **more})

@@ -330,6 +330,20 @@ def test_what_balance_was_expected_to_cost_is_told_without_labels_too() -> None:
     assert told.startswith("Before anybody saw them, λ=0.3 was expected to cost 1.0 % of the lists' DCG, for 0.5000 bits nearer")
 
 
+def test_curves_of_a_training_tell_the_last_of_each_step() -> None:
+    lines = [f'{{"kind": "validation", "step": {s}, "loss": {v}}}' for s, v in ((0, 9.0), (8, 7.0), (16, 7.5), (8, 6.5))]
+    lines += [f'{{"kind": "train", "step": {s}, "loss": {9 - s / 8}, "learning_rate": 1}}' for s in range(1, 17)]
+    lines.append('{"kind": "train", "step": 17, "loss": NaN}')
+    (found,) = card.curves("\n".join(lines))
+    assert isinstance(found, Figure) and found.numbers is not None
+    assert found.finding == "Training: the validation loss went from 9.0000 to 6.5000 nats at step 8"
+    assert found.numbers.rows == [("0", "9.0000"), ("8", "6.5000"), ("16", "7.5000")]
+    assert card.curves(lines[0]) == [] and card.curves("") == []
+    (flat,) = card.curves("\n".join([lines[0], '{"kind": "validation", "step": 4, "loss": 9.5}']))
+    assert isinstance(flat, Figure) and flat.finding.startswith("Training: no step made the validation loss of 9.0000 nats lower")
+    assert card.section("m", "# Card", "\n".join(lines)).blocks[0] == found
+
+
 def test_the_card_shows_foreign_markup_as_text() -> None:
     html = card.to_html(PROBE)
     assert "<table>" in html and "<code>x &lt; y</code>" in html and "<h1>Card</h1>" in html

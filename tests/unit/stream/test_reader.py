@@ -99,10 +99,11 @@ def planted(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     class Lossy:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._inner = real(*args, **kwargs)
-            for name in ("dataset", "schema", "stop", "join"):
+            for name in ("dataset", "schema", "stop", "join", "_workers_pool"):
                 setattr(self, name, getattr(self._inner, name))
 
         def __iter__(self) -> Iterator[Any]:
+            self._inner._results_queue_reader = self._results_queue_reader
             return change(iter([g for _, g in zip(range(4), self._inner, strict=False)]))
 
     monkeypatch.setattr(reader_module, "make_batch_reader", Lossy)

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from equipoise.models import BehaviourModel
+from equipoise.models.methods import Method
 from equipoise.models.statistics import fit_statistics, start_heads
 from equipoise.training.checkpoint import Checkpoints
-from equipoise.training.loop import Options, Training
+from equipoise.training.loop import Training
+from equipoise.training.options import Options
 from equipoise.training.ranks import Ranks, alone
 from tests.unit.models import tiny
 
@@ -69,9 +71,12 @@ def validation() -> AbstractContextManager[Iterator[Batch]]:
     return opened()
 
 
-def model(encoder_path: str) -> BehaviourModel:
+LORA = Method(lora_rank=2, lora_alpha=4.0, lora_dropout=0.2)
+
+
+def model(encoder_path: str, method: Method = LORA) -> BehaviourModel:
     """A fresh model with dropout, so that random numbers matter."""
-    net = tiny.model(encoder_path, lora_dropout=0.2)
+    net = tiny.model(encoder_path, method=method)
     start_heads(net.heads, fit_statistics([learnable(200, 55)]))
     return net
 
@@ -85,11 +90,17 @@ def training(
     ranks: Ranks | None = None,
     tracker: Any = None,
     identity: str = "x",
+    method: Method = LORA,
+    augment: Any = None,
+    spread: bool = False,
+    half: torch.dtype | None = None,
     **options: Any,
 ) -> Training:
     """A training of a fresh model."""
+    net = model(encoder_path, method)
+    net.encoder.autocast = half
     return Training(
-        model(encoder_path),
+        net,
         train_batches=train,
         validation_batches=check,
         steps_per_epoch=STEPS,
@@ -97,4 +108,6 @@ def training(
         ranks=ranks or alone(),
         tracker=tracker,
         checkpoints=Checkpoints(folder, identity) if folder else None,
+        augment=augment,
+        spread=spread,
     )

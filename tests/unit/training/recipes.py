@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import torch
 
 from equipoise.models.fit_pairs import PairOptions
+from equipoise.models.methods import Method
 from equipoise.models.statistics import Prior
 from equipoise.stream import Widths
 from equipoise.tables.packing import cell_type, event_record
-from equipoise.training.loop import Options
+from equipoise.training.options import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import Sample
 from equipoise.training.start import Files, fitted_start
@@ -91,12 +92,10 @@ def recipe(folder: Path, **options: object) -> Recipe:
         ),
         tower=None,
         items="",
-        lora_rank=2,
-        lora_alpha=4.0,
-        lora_dropout=0.1,
+        method=Method(lora_rank=2, lora_alpha=4.0, lora_dropout=0.1),
         options=Options(**{**made.OPTIONS, "checkpoint_every": 3, **options}),  # type: ignore[arg-type]
         device="cpu",
-        bfloat16="off",
+        precision="float32",
         threads=1,
         staging=str(folder / "registry" / "_staging" / "m1"),
         checkpoints=str(folder / "registry" / "_checkpoints" / "m1"),

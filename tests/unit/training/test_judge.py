@@ -36,7 +36,7 @@ OPTIONS = GateOptions(
     visit_weight=0.1,
     value_weight=1.0,
     device="cpu",
-    bfloat16="off",
+    precision="float32",
 )
 EARLIER = {"as_of": "2017-10-09", "fitted_until": "2017-09-11", "validated_from": "2017-09-11", "seen_until": "2017-10-09"}
 LATER = {"as_of": "2018-01-01", "fitted_until": "2017-12-04", "validated_from": "2017-12-04", "seen_until": "2018-01-01"}

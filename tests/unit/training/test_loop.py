@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,9 @@ import torch
 from equipoise.errors import ModelError
 from equipoise.models.losses import LossWeights, combined, loss_sums
 from equipoise.training.checkpoint import Checkpoints, Weights, put_weights, weights_of
-from equipoise.training.loop import step_seed
 from equipoise.training.optimiser import rate_factor
 from equipoise.training.ranks import alone
+from equipoise.training.step import step_seed
 from equipoise.training.tracking import Tracker
 from equipoise.training.validation import validate
 from tests.unit.models import tiny
@@ -181,7 +182,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_way_out(encoder_path: str) -> 
         batch["features"][0, 0] = math.nan
         yield iter([batch] * made.STEPS)
 
-    with pytest.raises(ModelError, match=r"not finite at step 1 .*lower training.learning_rate"):
+    with pytest.raises(
+        ModelError,
+        match=r"step 1, batch 0 of epoch 0 on rank 0 .*features in rows \[0\] of 8: build.*lower training.learning_rate",
+    ):
         made.training(encoder_path, train=poisoned).run()
 
 
@@ -198,7 +202,7 @@ def test_checkpoints_are_safetensors_and_json_and_only_the_newest_stays(encoder_
     made.training(encoder_path, folder=tmp_path, epochs=1).run()
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000006"]
     names = {p.name for p in (tmp_path / "step-00000006").iterdir()}
-    assert names == {"weights.safetensors", "optimiser.safetensors", "best.safetensors", "state.json"}
+    assert names == {"weights.safetensors", "optimiser.safetensors", "best.safetensors", "more.safetensors", "state.json"}
 
 
 def test_a_half_written_checkpoint_is_not_seen(encoder_path: str, tmp_path: Path) -> None:
@@ -256,3 +260,18 @@ def test_tracking_writes_lines_json_and_tensorboard(encoder_path: str, tmp_path:
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     assert [e.step for e in events.Scalars("validation/loss")] == [0, 3, 6]
+
+
+def test_weights_and_biases_stay_on_this_machine(encoder_path: str, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="the extra equipoise[wandb] is not installed")
+    tracker = Tracker(tmp_path / "m1", say=lambda _: None, wandb=True)
+    made.training(encoder_path, tracker=tracker, epochs=1).run()
+    tracker.close()
+    runs = list((tmp_path / "m1").rglob("offline-run-*"))
+    assert len(runs) == 1 and list(runs[0].glob("*.wandb"))
+
+
+def test_without_the_extra_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ModelError, match=r"the package wandb is not installed; install equipoise\[wandb\], or set it to false"):
+        Tracker(tmp_path, wandb=True)
