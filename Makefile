@@ -43,6 +43,13 @@ sql: setup ## Spark SQL with every table and view registered
 	@test -f $(WAREHOUSE)/views.sql || { echo "no $(WAREHOUSE)/views.sql; run make demo first" >&2; exit 1; }
 	@spark-sql --properties-file conf/spark/local.conf --load-spark-defaults --conf spark.sql.catalogImplementation=in-memory -i $(WAREHOUSE)/views.sql $(ARGS)
 
+thrift: setup ## The same tables and views over JDBC and ODBC on 127.0.0.1, PORT=10000
+	@$(SUBMIT) --driver-class-path "$$(sed -n 's/^spark.jars *//p' conf/spark/local.conf | tr , :)" \
+	    --conf spark.sql.catalogImplementation=in-memory jobs/serve_tables.py --warehouse $(WAREHOUSE) --port $(or $(PORT),10000)
+
+upkeep: setup ## Join small files, delete files of versions that nobody needs (a week after they were replaced)
+	@$(SUBMIT) jobs/maintain_tables.py --settings $(SETTINGS) --warehouse $(WAREHOUSE)
+
 models: setup ## Trained models: figures, which is CURRENT, withdrawn or damaged
 	@python jobs/promote_model.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) --list
 
@@ -97,6 +104,9 @@ gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS
 	@bash .ci/rapids.sh
 	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 2400
 
+audit: setup ## Installed packages, their files and jars against what was pinned; dist/sbom.json (CycloneDX); ADVISORIES=1: known vulnerabilities
+	@bash .ci/audit.sh
+
 lock: ## Resolve both lock files anew
 	@uv pip compile airflow_dags/requirements.in --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade --quiet -o airflow_dags/requirements.lock
 	@uv pip compile pyproject.toml --extra demo --extra search --extra dev --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
@@ -107,4 +117,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql models rollback check test test-all cluster-test airflow-test bench bench-quality gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test bench bench-quality gpu-check lock dictionary clean

@@ -231,6 +231,10 @@ def test_every_notebook_runs_from_top_to_bottom(night: Night, name: str, monkeyp
         assert names["sizes"]["users"].sum() == Sizes().users  # type: ignore[index]
         assert len(names["groups"]) == 3  # type: ignore[arg-type]
         assert set(names["moves"]["segmentation"]) == {"segment", "value_tier"}  # type: ignore[index]
+    elif name == "interests.ipynb":
+        assert len(names["shares"]) and len(names["drift"]) and len(names["flows"]) and len(names["path"])  # type: ignore[arg-type]
+    elif name == "operations.ipynb":
+        assert "publish_report" in set(names["last"]["job"]) and len(names["seen"])  # type: ignore[arg-type, index]
     else:
         assert names["lists"]["places"].sum() == Sizes().users * Sizes().places  # type: ignore[index]
         assert set(names["saved"]) == {"exploit", "ε-greedy"}  # type: ignore[call-overload]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from equipoise.errors import ContractError
 from equipoise.inference.interface import EVENTS_IN, FEATURES_IN
 from equipoise.inference.predictor import Predictor
-from equipoise.inference.udf import encode_texts, item_table, score_users, threads_per_worker, trends_at, with_items
+from equipoise.inference.udf import _spread, encode_texts, item_table, score_users, threads_per_worker, trends_at, with_items
 from equipoise.inference.worker import Setup
 from equipoise.job.run import run
 from equipoise.models import TowerOptions
@@ -169,6 +170,18 @@ def test_items_with_the_same_text_share_one_vector(spark: SparkSession, model: P
         assert row.text_sha256 == hashlib.sha256((texts[k % 5] or "").encode()).hexdigest()
         assert row.vector == pytest.approx(alone[k % 5].tolist(), abs=1e-5)
         assert row.vector == out[k % 5].vector, "to the bit: it was encoded once"
+
+
+def test_rows_that_already_lie_by_the_key_still_go_to_every_worker(spark: SparkSession) -> None:
+    """Spark drops a repartition that it holds for done, and would then give all small partitions to one worker."""
+    workers = int(spark.conf.get("spark.sql.shuffle.partitions") or 0)
+    by_key = spark.range(4000).selectExpr("CAST(id AS STRING) AS user_id").groupBy("user_id").count()
+
+    def count(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"rows": [sum(b.num_rows for b in batches)]})
+
+    rows = [r["rows"] for r in _spread(by_key, Setup("", workers=workers), "user_id").mapInArrow(count, "rows LONG").collect()]
+    assert len(rows) == workers and sum(rows) == 4000 and min(rows) > 0.8 * 4000 / workers
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(1, 2), (2, 1), (8, 1)])

@@ -139,5 +139,9 @@ def _pinned(setup: Setup) -> Setup:
 
 
 def _spread(frame: DataFrame, setup: Setup, key: str) -> DataFrame:
-    """One partition per worker. Sorted, so that which rows share a batch does not hang on which shuffle block came first."""
-    return frame.repartition(setup.workers, key).sortWithinPartitions(key)
+    """One partition per worker. Sorted, so that which rows share a batch does not hang on which shuffle block came first.
+
+    By a hash of the key: rows that lie by the key itself, in as many partitions, Spark would not move, and would then join the
+    small partitions to fewer than there are workers.
+    """
+    return frame.repartition(setup.workers, F.xxhash64(key)).sortWithinPartitions(key)

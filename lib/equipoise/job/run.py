@@ -72,7 +72,8 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
     published = {name: _published_before(store, name, as_of) for name in job.earlier} if as_of else {}
     extra |= {f"{name} of {day}": made for name, dated in published.items() for day, made in dated.items()}
-    identity = run_id(job.name, as_of, sha256(chosen), code, inputs, model_id, extra)
+    rows = {name: store.rows_version(name) for name in job.reads}
+    identity = run_id(job.name, as_of, sha256(chosen), code, rows, model_id, extra)
     ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry, published=published)
     ledger = Ledger(store, spark)
     entry = Entry(identity, 0, job.name, as_of, sha256(chosen), code, inputs, {}, {}, now(), None, "running", None)

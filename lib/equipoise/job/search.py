@@ -88,7 +88,8 @@ def trials(ctx: Context) -> Iterator[Trials]:
     whole = ctx.settings.model_dump(mode="json")
     told = {n: v for n, v in whole["search"].items() if n not in IGNORED}
     extra = ctx.job.extra_inputs(ctx.settings, ctx.settings_dir) if ctx.job.extra_inputs else {}
-    said: Any = {"search": told, "training": whole["training"], "tower": whole["tower"], "inputs": ctx.inputs, "extra": extra}
+    rows = {name: ctx.store.rows_version(name) for name in ctx.inputs}
+    said: Any = {"search": told, "training": whole["training"], "tower": whole["tower"], "inputs": rows, "extra": extra}
     search_id = sha256(said)[:32]
     scratch = Registry.of(ctx.warehouse).scratch / f"search-{search_id}"
     try:

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
 from equipoise.settings.marketing import Audiences
-from equipoise.settings.operations import Monitors
+from equipoise.settings.operations import Maintenance, Monitors
 from equipoise.settings.search import Search
 from equipoise.settings.section import Count, Positive, Section, Share
 from equipoise.settings.training import Training
@@ -274,6 +274,7 @@ class Settings(Section):
     recommend: Recommend = Recommend()
     audiences: Audiences = Audiences()
     monitors: Monitors = Monitors()
+    maintenance: Maintenance = Maintenance()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
 

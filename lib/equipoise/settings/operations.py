@@ -50,3 +50,19 @@ class Monitors(Section):
         if self.email_user and not self.email_password_env:
             raise ValueError(f"email_user = {self.email_user!r} needs email_password_env, a variable with the password")
         return self
+
+
+class Maintenance(Section):
+    """Upkeep of the tables: files joined and deleted."""
+
+    retention_hours: Annotated[int, Field(ge=168)] = Field(
+        168, description="Hours that files of replaced versions stay; readers and trainings that last longer would lose theirs."
+    )
+    small_file_mb: Positive = Field(16.0, description="Files below so many MiB are joined.")
+    most_small_files: Annotated[int, Field(ge=1)] = Field(
+        8, description="Small files of one partition beyond which they are joined."
+    )
+    keep_model_inputs: bool = Field(
+        True, description="Keep the table versions that the CURRENT model learnt from; needs room until the next one is promoted."
+    )
+    dry_run: bool = Field(False, description="Say what would be deleted, change nothing.")

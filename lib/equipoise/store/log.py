@@ -12,6 +12,9 @@ from pyspark.sql import SparkSession
 FOREIGN_CHANGES = ("RESTORE", "DELETE", "UPDATE", "TRUNCATE", "MERGE")
 """Operations that may change a slice behind our back; after one, a slice's fingerprint is not trusted."""
 
+UPKEEP = ("OPTIMIZE", "SET TBLPROPERTIES", "VACUUM START", "VACUUM END")
+"""Operations that leave every row as it was."""
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -35,6 +38,28 @@ def version(spark: SparkSession, path: str) -> int | None:
     """Newest version, or None where there is no table."""
     found = int(snapshot(spark, path).version())
     return None if found < 0 else found
+
+
+def rows_version(spark: SparkSession, path: str) -> int | None:
+    """The newest version that may hold other rows than the one before it, or None where there is no table.
+
+    What is decided by the rows, such as whether a job has to run, goes by this one; what is read, by the newest: upkeep may
+    delete the files of the versions before it.
+    """
+    jvm: Any = spark._jvm
+    current = snapshot(spark, path)
+    log, newest = current.deltaLog(), int(current.version())
+    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
+    for number in range(newest, -1, -1):
+        try:
+            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
+        except Py4JJavaError as error:
+            if "FileNotFound" in str(error.java_exception):
+                return number + 1
+            raise
+        if _commit_info(lines).get("operation") not in UPKEEP:
+            return number
+    return None
 
 
 def transaction_version(spark: SparkSession, path: str, app_id: str) -> int:

@@ -62,6 +62,10 @@ class Store:
         """Newest version, or None where the table was never written."""
         return log.version(self._spark, self.path(name))
 
+    def rows_version(self, name: str) -> int | None:
+        """Newest version that may hold other rows than the one before; None where the table was never written."""
+        return log.rows_version(self._spark, self.path(name))
+
     def create(self, name: str) -> None:
         """An empty table with its constraints and comments, where there is none; one of an earlier version gets the columns it
         lacks, null in its rows until they are written again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from equipoise.tables.maintenance import MAINTENANCE
 from equipoise.tables.monitors import MONITORS
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.trials import TRIALS
@@ -122,4 +123,4 @@ FEEDBACK = Table(
     ),
 )
 
-OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS, TRIALS)
+OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS, TRIALS, MAINTENANCE)

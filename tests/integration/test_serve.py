@@ -1,0 +1,99 @@
+"""The Thrift server as an analyst's tool meets it: beeline, the JDBC driver, over the socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyspark
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.integration.report_tables import AS_OF, write_night
+from tests.integration.test_report_publish import Night
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(pyspark.__file__).parent / "bin"
+JARS = next(x.split()[1] for x in (ROOT / "conf/spark/local.conf").read_text().splitlines() if x.startswith("spark.jars "))
+SUBMIT = [
+    str(BIN / "spark-submit"),
+    "--properties-file",
+    "conf/spark/local.conf",
+    "--driver-class-path",
+    JARS.replace(",", ":"),
+    "--conf",
+    "spark.sql.catalogImplementation=in-memory",
+]
+ENVIRONMENT = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    made = Night(tmp_path_factory.mktemp("served"), spark)
+    write_night(made.store, spark)
+    made.store.create("ops.quarantine")
+    assert made.publish() == 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def port(night: Night) -> Iterator[int]:
+    port, log = free_port(), night.folder / "serve.log"
+    command = [
+        *SUBMIT,
+        "jobs/serve_tables.py",
+        "--warehouse",
+        str(night.folder / "warehouse"),
+        "--port",
+        str(port),
+        "--every",
+        "1",
+    ]
+    with log.open("w") as out:
+        server = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=out, stderr=out, start_new_session=True)
+    try:
+        end = time.monotonic() + 180
+        while "jdbc:hive2" not in log.read_text():
+            assert server.poll() is None and time.monotonic() < end, log.read_text()[-3000:]
+            time.sleep(1)
+        yield port
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=60)
+
+
+def asked(port: int, sql: str) -> list[str]:
+    """Rows of a query over JDBC, as text with tabs."""
+    told = ["-u", f"jdbc:hive2://127.0.0.1:{port}", "--outputformat=tsv2", "--showHeader=false", "--silent=true", "-e", sql]
+    done = subprocess.run(
+        [str(BIN / "beeline"), *told], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [line.rpartition(f":{port}> ")[2] for line in done.stdout.splitlines() if line.strip()]
+
+
+def test_a_driver_reads_views_tables_and_comments(night: Night, port: int) -> None:
+    ours = night.store.read("gold.user_segments").count()
+    assert asked(port, "SELECT count(*), max(as_of) FROM v_current_segments") == [f"{ours}\t{AS_OF}"]
+    assert asked(port, "SELECT count(*) FROM gold.user_segments") == [str(ours)]
+    assert any("Delta version that holds" in line for line in asked(port, "DESCRIBE ops.published"))
+
+
+def test_another_night_is_seen_without_a_restart(night: Night, port: int) -> None:
+    file = night.folder / "warehouse" / "views.sql"
+    file.write_text(file.read_text() + "CREATE OR REPLACE VIEW v_of_the_next_night AS SELECT 42 AS answer;\n")
+    time.sleep(5)
+    assert asked(port, "SELECT answer FROM v_of_the_next_night") == ["42"]
