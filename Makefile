@@ -72,6 +72,9 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine, authenticated, executors killed; the tables of one machine
 	@pytest tests/cluster -m cluster --timeout 2400 -s
 
+faults: setup ## Writers killed KILLS=100 times, a log that loses answers, a full disk, two writers at once; a table at the end (about an hour)
+	@EQUIPOISE_KILLS=$(or $(KILLS),100) pytest tests/faults -m slow --timeout 7200 -s
+
 airflow-test: setup ## The DAG in a real Airflow, in an environment of its own; QUICK=1 leaves out what takes minutes
 	@bash .ci/airflow.sh
 	@MYPYPATH=airflow_dags mypy --python-executable .venv-airflow/bin/python --cache-dir .mypy_cache/airflow airflow_dags/*.py
@@ -117,4 +120,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test bench bench-quality gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test faults bench bench-quality gpu-check lock dictionary clean

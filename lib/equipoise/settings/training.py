@@ -94,7 +94,7 @@ class Training(Section):
     adversarial: Literal["none", "fgm", "pgd"] = Field(
         "none", description="Trains also on word embeddings moved to where the loss is high."
     )
-    adversarial_epsilon: Positive = Field(0.1, description="How far, in parts of the norm of a text's embeddings.")
+    adversarial_epsilon: Positive = Field(0.02, description="How far, in parts of the norm of a text's embeddings.")
     adversarial_steps: Count = Field(3, description="pgd: steps of the attack.")
     adversarial_weight: Positive = Field(1.0, description="Weight of the loss under attack beside the clean one.")
     attack_report: bool = Field(

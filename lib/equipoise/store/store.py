@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.storagelevel import StorageLevel
 
@@ -23,6 +25,7 @@ CONFLICTS = (
     "ConcurrentTransaction",
     "ConcurrentWrite",
     "MetadataChanged",
+    "ProtocolChanged",
     "DELTA_CONCURRENT",
 )
 
@@ -72,12 +75,12 @@ class Store:
         table = _table(name)
         if self.version(name) is not None:
             if grown := table.grow_sql(self.path(name), self.read_path(self.path(name)).columns):
-                self._spark.sql(grown)
+                self._change(name, grown)
         else:
             parts = partition_columns(table)
             sql = table.create_sql(self.path(name), SYNTHETIC_NOTE if self._synthetic else "")
             clause = f"USING {FORMAT} PARTITIONED BY ({', '.join(parts)}) COMMENT" if parts else f"USING {FORMAT} COMMENT"
-            self._spark.sql(sql.replace(f"USING {FORMAT} COMMENT", clause, 1))
+            self._change(name, sql.replace(f"USING {FORMAT} COMMENT", clause, 1))
 
     def read(self, name: str, version: int | None = None) -> DataFrame:
         """The table, at a version or newest.
@@ -119,6 +122,7 @@ class Store:
         table = _table(name)
         self.create(name)
         slice_ = slice_text(values)
+        mark = self._mark(name, slice_, job)
         last = log.last_commit(self._spark, self.path(name), slice_)
         if last and last.fingerprint == fingerprint and last.slice == slice_:
             return Written(last.version, last.rows, skipped=True)
@@ -127,7 +131,7 @@ class Store:
             rows = check_rows(conformed, table, values)
             ready = conformed if keep_partitions or rows > 2_000_000 else conformed.coalesce(max(1, rows // 500_000 + 1))
             writer = ready.write.format(FORMAT).mode("overwrite").options(**_layout(values, keep_partitions))
-            version = self._commit(writer, name, slice_, fingerprint, job)
+            version = self._commit(writer, name, slice_, fingerprint, job, mark)
         finally:
             conformed.unpersist()
         return Written(version, rows, skipped=False)
@@ -137,6 +141,7 @@ class Store:
         table = _table(name)
         self.create(name)
         slice_ = f"append {job} {fingerprint}"
+        mark = self._mark(name, slice_, job)
         last = log.last_commit(self._spark, self.path(name), slice_)
         if last and last.slice == slice_:
             return Written(last.version, last.rows, skipped=True)
@@ -144,7 +149,7 @@ class Store:
         try:
             rows = check_rows(conformed, table, {})
             writer = conformed.coalesce(1).write.format(FORMAT).mode("append")
-            version = self._commit(writer, name, slice_, fingerprint, job)
+            version = self._commit(writer, name, slice_, fingerprint, job, mark)
         finally:
             conformed.unpersist()
         return Written(version, rows, skipped=False)
@@ -173,20 +178,33 @@ class Store:
             conformed.unpersist()
         return Written(self.version(name) or 0, rows, skipped=False)
 
-    def _commit(self, writer: DataFrameWriter, name: str, slice_: str, fingerprint: str, job: str) -> int:
-        """Write and read back that ours is the live one: a repeated txnVersion would be dropped without a word."""
-        path = self.path(name)
-        app_id = f"{job}/{name}/{slice_}"
-        number = log.transaction_version(self._spark, path, app_id) + 1
-        before = log.version(self._spark, path)
-        marks = {"txnAppId": app_id, "txnVersion": str(number), "userMetadata": log.metadata(slice_, fingerprint, job)}
+    def _change(self, name: str, sql: str) -> None:
         try:
-            writer.options(**marks).save(path)
+            self._spark.sql(sql)
         except Exception as error:
             raise _translated(error, name) from error
+
+    def _mark(self, name: str, slice_: str, job: str) -> tuple[str, int]:
+        """txnAppId and the next txnVersion of a slice. To be read before it is looked whether there is anything to write: of two
+        writers who both find nothing, the second then has a number that is taken, and not the one after it."""
+        app_id = f"{job}/{name}/{slice_}"
+        return app_id, log.transaction_version(self._spark, self.path(name), app_id) + 1
+
+    def _commit(self, writer: DataFrameWriter, name: str, slice_: str, fingerprint: str, job: str, mark: tuple[str, int]) -> int:
+        """Write and read back that ours is the live one: a repeated txnVersion would be dropped without a word."""
+        path, (app_id, number) = self.path(name), mark
+        before = log.version(self._spark, path)
+        marks = {"txnAppId": app_id, "txnVersion": str(number), "userMetadata": log.metadata(slice_, fingerprint, job)}
+        failed: Exception | None = None
+        try:
+            writer.options(**marks).save(path)
+        except Exception as error:  # Spark's errors have no common class
+            failed = error  # perhaps only the answer was lost: the log knows
         live = log.last_commit(self._spark, path, slice_)
         landed = log.transaction_version(self._spark, path, app_id) == number and live is not None
         if live is None or not landed or live.fingerprint != fingerprint or live.version <= (before or -1):
+            if failed is not None:
+                raise _translated(failed, name) from failed
             raise ConflictError(f"{name} {slice_}: another run wrote this slice at the same time; wait for it, then run again")
         return live.version
 
@@ -224,4 +242,16 @@ def _translated(error: Exception, name: str) -> Exception:
     text = f"{type(error).__name__}: {error}"
     if any(mark in text for mark in CONFLICTS):
         return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
-    return StoreError(f"{name}: the write failed and left nothing behind: {str(error)[:2000]}")
+    return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
+
+
+def _cause(error: Exception) -> str:
+    """What failed, and what that came from, without the JVM's stack: where a job is aborted, the reason is the last cause."""
+    jvm: Any = error.java_exception if isinstance(error, Py4JJavaError) else getattr(error, "_origin", None)
+    if jvm is None:
+        return str(error)[:2000]
+    causes = [jvm]
+    while causes[-1].getCause() is not None and len(causes) < 50:
+        causes.append(causes[-1].getCause())
+    first, last = (str(c.toString())[:1000] for c in (causes[0], causes[-1]))
+    return first if len(causes) == 1 or last in first else f"{first}; caused by {last}"

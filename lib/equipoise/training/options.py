@@ -39,7 +39,7 @@ class Options:
     value_loss: ValueLoss = "cross_entropy"
     ema_decay: float = 0.0
     adversarial: Kind = "none"
-    adversarial_epsilon: float = 0.1
+    adversarial_epsilon: float = 0.02
     adversarial_steps: int = 3
     adversarial_weight: float = 1.0
     attack_report: bool = False

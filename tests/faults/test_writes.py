@@ -1,0 +1,150 @@
+"""Writes that are cut off, answered wrongly, out of room or doubled: nothing is lost, nothing is there twice, and readers see one
+whole night. EQUIPOISE_KILLS: how often a writer is killed, 10 unless said."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyspark
+import pytest
+from pyspark.sql import SparkSession
+
+from equipoise.store import Store
+from tests.conftest import ROOT
+from tests.faults import nights
+from tests.faults.conftest import Tell
+
+pytestmark = pytest.mark.slow
+KILLS = int(os.environ.get("EQUIPOISE_KILLS", "10"))
+MOST_SECONDS = 30.0
+"""From when a writer begins to when it is killed, at most; a first night takes it about ten."""
+
+
+def writer(warehouse: Path, last: int, *flags: str) -> subprocess.Popen[str]:
+    """A process of its own that writes nights up to `last`."""
+    line = [sys.executable, "-m", "tests.faults.nights", str(warehouse), str(last), *flags]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipe)  # type: ignore[call-overload,no-any-return]
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a writer said; it must have ended well."""
+    said, _ = process.communicate(timeout=900)
+    assert process.returncode == 0, said[-3000:]
+    return said
+
+
+def fresh(spark: SparkSession, root: Path) -> Store:
+    """The tables as somebody sees them who comes anew."""
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
+    return Store(spark, str(root))
+
+
+def test_a_killed_writer_run_again_leaves_the_tables_of_an_unkilled_one(spark: SparkSession, tmp_path: Path, tell: Tell) -> None:
+    draw, root, mixed, killed = random.Random(1), tmp_path / "warehouse", 0, 0
+    ended(writer(root, 0))
+    while killed < KILLS:
+        process = writer(root, 10_000)
+        assert process.stdout
+        while (line := process.stdout.readline()) and line.strip() != "READY":
+            pass
+        assert line, "the writer ended before it began"
+        time.sleep(draw.uniform(0.3, MOST_SECONDS))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        killed += 1
+        mixed += bool(nights.mixed(fresh(spark, root), spark, 40))
+        if killed % 10 == 0:
+            sys.stdout.write(f"{killed} of {KILLS} kills, night {nights.last_published(fresh(spark, root))}, mixed {mixed}\n")
+    last = nights.last_published(fresh(spark, root)) + 1
+    ended(writer(root, last))
+    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
+    tell(f"kill -9 between and in the commits of {last + 1} nights of five tables", killed, lost, doubled, mixed, "–")
+    assert (lost, doubled, mixed) == (0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def bad_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Classes of a log store that fails, compiled here."""
+    if shutil.which("javac") is None:
+        pytest.skip("no javac: a log that loses answers is a class of its own; install a JDK in place of the JRE")
+    out = tmp_path_factory.mktemp("classes")
+    jars = [*Path(pyspark.__file__).parent.glob("jars/hadoop-client-*.jar"), *(ROOT / ".jars").glob("delta-storage-*.jar")]
+    path = ":".join(str(j) for j in jars)
+    subprocess.run(["javac", "-cp", path, "-d", str(out), str(ROOT / "tests" / "faults" / "LostAnswer.java")], check=True)
+    return out
+
+
+def test_a_log_that_refuses_writes_and_loses_answers(spark: SparkSession, tmp_path: Path, bad_line: Path, tell: Tell) -> None:
+    root, last = tmp_path / "warehouse", 9
+    jars = ":".join(str(p) for p in (ROOT / ".jars").glob("delta-*.jar"))
+    confs = ("spark.delta.logStore.file.impl=LostAnswer", f"spark.driver.extraClassPath={bad_line}:{jars}")
+    flags = [x for c in confs for x in ("--conf", c)]
+    said = ended(writer(root, last, "--retries", "5", *flags))
+    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
+    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    told = re.findall(r"FAILED night \d+: (.*)", said)
+    for kind, name in (("refused", "the log refuses a write"), ("lost", "a commit lands and its answer is lost")):
+        times = len(re.findall(f"FAULT {kind}", said))
+        assert times >= 3, said[-2000:]
+        tell(name, times, lost, doubled, mixed, f"`{told[0]}`" if told and kind == "refused" else "–")
+    assert (lost, doubled, mixed) == (0, 0, 0)
+    assert all("the write failed; run again, nothing is written twice" in t for t in told)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a small disk: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk(spark: SparkSession, small_disk: Path, tell: Tell) -> None:
+    root = small_disk / "warehouse"
+    process = writer(root, 10_000)
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode != 0
+    told = re.findall(r"FAILED night \d+: (.*)", said)
+    assert told and "No space left on device" in said, said[-3000:]
+    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    reached = nights.last_published(fresh(spark, root))
+    assert reached >= 1, "readers had nothing yet"
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    ended(writer(root, reached + 2))
+    lost, doubled = nights.outcome(fresh(spark, root), spark, reached + 2, 40)
+    tell(f"disk full at night {reached + 1}, then made larger", 1, lost, doubled, mixed, f"`{told[0]}`")
+    assert (lost, doubled, mixed) == (0, 0, 0)
+
+
+def test_two_writers_of_the_same_nights(spark: SparkSession, tmp_path: Path, tell: Tell) -> None:
+    """Jobs have a lock of their own; the store has to do without."""
+    root, last = tmp_path / "warehouse", 9
+    both = [writer(root, last, "--retries", "20") for _ in range(2)]
+    said = "".join(ended(p) for p in both)
+    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
+    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    told = re.findall(r"FAILED night \d+: (.*)", said)
+    tell(
+        "two writers of the same nights at once",
+        last + 1,
+        lost,
+        doubled,
+        mixed,
+        f"{len(told)} times, such as `{told[0]}`" if told else "–",
+    )
+    assert (lost, doubled, mixed) == (0, 0, 0)
