@@ -3,13 +3,7 @@
 # The tools have an environment of their own (.ci/audit.lock).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-stamp=".venv-audit/.equipoise-$(sha256sum < .ci/audit.lock | cut -c1-16)"
-if [ ! -f "$stamp" ]; then
-  echo "[audit] environment from .ci/audit.lock" >&2
-  [ -x .venv-audit/bin/python ] || .venv/bin/python -m venv --without-pip .venv-audit
-  .venv/bin/uv pip sync --quiet --require-hashes --python .venv-audit/bin/python .ci/audit.lock
-  touch "$stamp"
-fi
+bash .ci/venv.sh audit .ci/audit.lock ""
 code=0
 .venv-audit/bin/python .ci/audit.py || code=1
 if [ "${ADVISORIES:-}" = 1 ]; then

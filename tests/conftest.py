@@ -42,16 +42,21 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def small_session(master: str, warehouse: Path, **more: str) -> SparkSession:
+    """A session with Delta Lake and SMALL, in which `more` may be set otherwise."""
     from pyspark.sql import SparkSession
 
     jars = sorted(str(p) for p in (ROOT / ".jars").glob("*.jar") if "rapids" not in p.name)
-    builder = SparkSession.builder.master("local[2]").appName("tests").config("spark.jars", ",".join(jars))
-    builder = builder.config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("spark-warehouse")))
-    for key, value in SMALL.items():
+    builder = SparkSession.builder.master(master).appName("tests").config("spark.jars", ",".join(jars))
+    builder = builder.config("spark.sql.warehouse.dir", str(warehouse))
+    for key, value in (SMALL | more).items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    return builder.getOrCreate()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    session = small_session("local[2]", tmp_path_factory.mktemp("spark-warehouse"))
     yield session
     session.stop()
 

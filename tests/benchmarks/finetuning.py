@@ -11,7 +11,6 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --dri
 from __future__ import annotations
 
 import copy
-import itertools
 import statistics
 import sys
 import time
@@ -57,7 +56,7 @@ SEEDS = (2, 3)
 ATTACKED_STEPS, ATTACKED_SEEDS, ATTACKED_SHOWN = 80, (2,), 320
 """An attack costs up to eight passes, so fewer examples are attacked than shown."""
 
-EPSILONS = (0.02,)
+EPSILON = 0.02
 """By seed 1: at .15 training under attack learns nothing at all."""
 
 RESAMPLES = 1000
@@ -235,8 +234,8 @@ def attacks(data: Data) -> None:
     )
     say("|---|---|---|---|---|---|---|---|")
     base, plain = 0.0, np.zeros(0)
-    for epsilon, kind in itertools.product(EPSILONS, ("none", "fgm", "pgd")):
-        asked = {"adversarial": kind, "adversarial_epsilon": epsilon, "attack_report": True}
+    for kind in ("none", "fgm", "pgd"):
+        asked = {"adversarial": kind, "adversarial_epsilon": EPSILON, "attack_report": True}
         found = [train(data, FULL, RATES[FULL], s, ATTACKED_STEPS, **asked) for s in ATTACKED_SEEDS]
         m = {k: statistics.mean(r.trained.metrics[k] for r in found) for k in found[0].trained.attacked}
         seconds = statistics.mean(r.step_seconds for r in found)
@@ -248,7 +247,7 @@ def attacks(data: Data) -> None:
         note = "" if kind == "none" else f" ({worse[0]:+.4f} [{worse[1]:.4f}, {worse[2]:.4f}])"
         texts = [f"{c:.3f}" for c in cells]
         texts[3] += note
-        say(f"| {kind}, ε {epsilon} | {' | '.join(texts)} | {seconds / base:.2f} |")
+        say(f"| {kind}, ε {EPSILON} | {' | '.join(texts)} | {seconds / base:.2f} |")
 
 
 def cheaper(data: Data, run: Run) -> None:

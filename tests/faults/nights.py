@@ -22,7 +22,7 @@ from equipoise.report.publish import published_frame
 from equipoise.store import Store
 from equipoise.store import upkeep as room
 from equipoise.tables import CATALOGUE
-from tests.conftest import ROOT, SMALL
+from tests.conftest import small_session
 from tests.integration.test_store import sequences
 
 FIRST = date(2017, 1, 1)
@@ -167,12 +167,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--retries", type=int, default=0)
     given = parser.parse_args()
-    jars = sorted(str(p) for p in (ROOT / ".jars").glob("*.jar") if "rapids" not in p.name)
-    builder = SparkSession.builder.master("local[1]").config("spark.jars", ",".join(jars))
-    builder = builder.config("spark.sql.warehouse.dir", str(Path(given.warehouse) / "spark-warehouse"))
-    for key, value in (SMALL | {"spark.driver.memory": "1g"} | dict(c.split("=", 1) for c in given.conf)).items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    confs = {"spark.driver.memory": "1g"} | dict(c.split("=", 1) for c in given.conf)
+    spark = small_session("local[1]", Path(given.warehouse) / "spark-warehouse", **confs)
 
     def say(text: str) -> None:
         sys.stdout.write(f"{text}\n")

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.tables import CATALOGUE
-from tests.integration.report_tables import AS_OF, write_night
+from tests.integration.report_tables import AS_OF
 from tests.integration.test_report_publish import Night
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +39,7 @@ print(json.dumps(told))
 def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """Published, and a later date half written after it."""
     made = Night(tmp_path_factory.mktemp("elsewhere"), spark)
-    write_night(made.store, spark)
-    made.store.create("ops.quarantine")
-    assert made.publish() == 0
+    made.fill()
     later = made.store.read("gold.user_segments").withColumn("as_of", F.date_add("as_of", 7))
     made.store.replace(later, "gold.user_segments", {"as_of": AS_OF.replace(day=13)}, fingerprint="later", job="test")
     return made

@@ -65,6 +65,12 @@ class Night:
         promote(folder, MODEL)
         self.module = job()
 
+    def fill(self) -> None:
+        """Every table of one night, and the night published."""
+        write_night(self.store, self.spark)
+        self.store.create("ops.quarantine")
+        assert self.publish() == 0
+
     def publish(self, as_of: str = AS_OF.isoformat()) -> int:
         argv = ["--settings", str(self.folder / "settings.toml"), "--as-of", as_of]
         return run(self.module.JOB, self.module.run, argv, ROOT / "jobs" / "publish_report.py")
@@ -85,9 +91,7 @@ class Night:
 @pytest.fixture(scope="module")
 def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     made = Night(tmp_path_factory.mktemp("a night"), spark)
-    write_night(made.store, spark)
-    made.store.create("ops.quarantine")
-    assert made.publish() == 0
+    made.fill()
     made.open_views()
     yield made
     for name in DERIVED:

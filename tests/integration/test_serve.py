@@ -6,23 +6,19 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import pyspark
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.integration.report_tables import AS_OF, write_night
+from tests.integration.report_tables import AS_OF
 from tests.integration.test_report_publish import Night
+from tests.pipeline import ROOT, environment
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(pyspark.__file__).parent / "bin"
 JARS = next(x.split()[1] for x in (ROOT / "conf/spark/local.conf").read_text().splitlines() if x.startswith("spark.jars "))
 SUBMIT = [
-    str(BIN / "spark-submit"),
+    "spark-submit",
     "--properties-file",
     "conf/spark/local.conf",
     "--driver-class-path",
@@ -30,7 +26,6 @@ SUBMIT = [
     "--conf",
     "spark.sql.catalogImplementation=in-memory",
 ]
-ENVIRONMENT = os.environ | {"PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
 pytestmark = pytest.mark.slow
 
 
@@ -43,9 +38,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
     made = Night(tmp_path_factory.mktemp("served"), spark)
-    write_night(made.store, spark)
-    made.store.create("ops.quarantine")
-    assert made.publish() == 0
+    made.fill()
     return made
 
 
@@ -63,7 +56,7 @@ def port(night: Night) -> Iterator[int]:
         "1",
     ]
     with log.open("w") as out:
-        server = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=out, stderr=out, start_new_session=True)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=out, stderr=out, start_new_session=True)
     try:
         end = time.monotonic() + 180
         while "jdbc:hive2" not in log.read_text():
@@ -78,9 +71,7 @@ def port(night: Night) -> Iterator[int]:
 def asked(port: int, sql: str) -> list[str]:
     """Rows of a query over JDBC, as text with tabs."""
     told = ["-u", f"jdbc:hive2://127.0.0.1:{port}", "--outputformat=tsv2", "--showHeader=false", "--silent=true", "-e", sql]
-    done = subprocess.run(
-        [str(BIN / "beeline"), *told], env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=180
-    )
+    done = subprocess.run(["beeline", *told], env=environment(), capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
     return [line.rpartition(f":{port}> ")[2] for line in done.stdout.splitlines() if line.strip()]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from jobs.maintain_tables import JOB
+from jobs.maintain_tables import run as body
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -18,22 +18,17 @@ from equipoise.job.run import run
 from equipoise.store import Store
 from equipoise.store.ledger import Entry, Ledger
 from equipoise.tables import CATALOGUE
+from tests.conftest import ROOT
+from tests.integration.test_chain import TOML
 from tests.integration.test_store import sequences
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME, DAY = "feature.sequences", date(2017, 11, 6)
-TOML = """
-warehouse = "{folder}/warehouse"
-source = {{ adapter = "simulated", name = "simulated" }}
-identity = {{ key_file = "key" }}
-windows = {{ origin = 2017-01-02 }}
-"""
 
 
 @pytest.fixture
 def mine(spark: SparkSession, tmp_path: Path) -> Store:
     """A table of twelve files, whose rows of an earlier version lie in twelve others."""
-    (tmp_path / "toy.toml").write_text(TOML.format(folder=tmp_path))
+    (tmp_path / "toy.toml").write_text(TOML.format(w=tmp_path / "warehouse"))
     made = Store(spark, f"{tmp_path}/warehouse")
     for users, mark in ((30, "first"), (40, "second")):
         put(made, sequences(spark, users), mark)
@@ -61,19 +56,10 @@ def older(store: Store, hours: float) -> None:
     jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # type: ignore[union-attr]
 
 
-def job() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("maintain_tables", ROOT / "jobs" / "maintain_tables.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def upkeep(store: Store, *more: str) -> dict[str, Row]:
     """Rows of ops.maintenance of one run, by table."""
-    module = job()
     settings = Path(store.root).parent / "toy.toml"
-    assert run(module.JOB, module.run, ["--settings", str(settings), *more], ROOT / "jobs" / "maintain_tables.py") == 0
+    assert run(JOB, body, ["--settings", str(settings), *more], ROOT / "jobs" / "maintain_tables.py") == 0
     rows = store.read("ops.maintenance")
     newest = rows.agg(F.max("started_at")).collect()[0][0]
     return {r["table_name"]: r for r in rows.filter(F.col("started_at") == F.lit(newest)).collect()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,20 +47,12 @@ def rows_version(spark: SparkSession, path: str) -> int | None:
     What is decided by the rows, such as whether a job has to run, goes by this one; what is read, by the newest: upkeep may
     delete the files of the versions before it.
     """
-    jvm: Any = spark._jvm
-    current = snapshot(spark, path)
-    log, newest = current.deltaLog(), int(current.version())
-    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
-    for number in range(newest, -1, -1):
-        try:
-            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
-        except Py4JJavaError as error:
-            if "FileNotFound" in str(error.java_exception):
-                return number + 1
-            raise
-        if _commit_info(lines).get("operation") not in UPKEEP:
-            return number
-    return None
+    found = None
+    for number, info in _newest_first(spark, path):
+        found = number
+        if info.get("operation") not in UPKEEP:
+            break
+    return found
 
 
 def transaction_version(spark: SparkSession, path: str, app_id: str) -> int:
@@ -70,18 +63,7 @@ def transaction_version(spark: SparkSession, path: str, app_id: str) -> int:
 
 def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | None:
     """The newest of our commits of a slice, or None: there is none, it cannot be trusted, or the log no longer has it."""
-    jvm: Any = spark._jvm
-    current = snapshot(spark, path)
-    log = current.deltaLog()
-    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
-    for number in range(int(current.version()), -1, -1):
-        try:
-            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
-        except Py4JJavaError as error:
-            if "FileNotFound" in str(error.java_exception):
-                return None
-            raise
-        info = _commit_info(lines)
+    for number, info in _newest_first(spark, path):
         mark = _mark(info.get("userMetadata"))
         if mark is None:
             if info.get("operation") in FOREIGN_CHANGES:
@@ -91,6 +73,22 @@ def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | Non
             rows = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
             return Commit(number, mark["slice"], mark["fingerprint"], rows)
     return None
+
+
+def _newest_first(spark: SparkSession, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and commitInfo of every commit, back to the oldest that the log still has."""
+    jvm: Any = spark._jvm
+    current = snapshot(spark, path)
+    log = current.deltaLog()
+    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
+    for number in range(int(current.version()), -1, -1):
+        try:
+            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
+        except Py4JJavaError as error:
+            if "FileNotFound" in str(error.java_exception):
+                return
+            raise
+        yield number, _commit_info(lines)
 
 
 def _commit_info(lines: Any) -> dict[str, Any]:
