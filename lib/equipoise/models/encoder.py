@@ -170,10 +170,14 @@ class TextEncoder(nn.Module):
         config = cast(Any, backbone.config)
         self.width = int(config.hidden_size)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1."""
+    def forward(self, tokens: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
+        """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1.
+
+        segments (b, s): which of two texts a token is of, for families that tell them apart; None: there is one text.
+        """
+        told = {} if segments is None else {"token_type_ids": segments}
         with torch.autocast(tokens.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state[:, self.prompt :]  # (b, s, d)
+            states = self.backbone(input_ids=tokens, attention_mask=mask, **told).last_hidden_state[:, self.prompt :]  # (b, s, d)
         with torch.autocast(tokens.device.type, enabled=False):
             return nn.functional.normalize(_pool(states.float(), mask, self.pooling), dim=-1)
 
