@@ -1,6 +1,6 @@
 """What the text teaches given the passes that two cores have no time for: fine-tuning at length, and new items by language.
 
-python -m tests.benchmarks.learning --encoder DIRECTORY [--device cuda] [--only speed users items] [--seeds 3]
+python -m tests.benchmarks.learning --encoder DIRECTORY [--device cuda] [--only speed users items texts] [--seeds 3]
 
 Reads .gpu/learning.npz and .gpu/start.safetensors of tests.benchmarks.learning_data; needs torch, transformers and peft, but
 neither Spark nor Java. Examples before the last two cuts train, those of the next choose, those of the last are looked at once.
@@ -17,9 +17,10 @@ import torch
 
 from tests.benchmarks.learning_items import items
 from tests.benchmarks.learning_speed import speed
+from tests.benchmarks.learning_texts import texts
 from tests.benchmarks.learning_users import users
 
-PARTS = {"speed": speed, "users": users, "items": items}
+PARTS = {"speed": speed, "users": users, "items": items, "texts": texts}
 
 
 def main() -> None:

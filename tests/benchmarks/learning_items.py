@@ -282,9 +282,14 @@ def last(asked: argparse.Namespace, shop: Shop, lessons: Any, name: str, stop: i
             found.setdefault(f"ranker + {told} encoder", []).append(beside)
             if step == stop:
                 break
+    table(found, "ranker without language", world)
+
+
+def table(found: dict[str, list[dict[str, Measure]]], against: str, world: World) -> None:
+    """A line per method: its measures, the mean of its seeds, and the differences from the method `against`."""
     say("| method | NDCG@10 | − ranker | spread of seeds | recall@50 | − ranker |")
     say("|---|---|---|---|---|---|")
-    base = found["ranker without language"][0]
+    base = found[against][0]
     for method, runs in found.items():
         cells = []
         for metric in ("NDCG@10", "recall@50"):

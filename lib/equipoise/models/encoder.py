@@ -127,11 +127,15 @@ def pooling_of(path: str | Path) -> Pooling:
         for key, pooling in _POOLING_KEYS:
             if modes.get(key):
                 return pooling
+    return "mean" if reads_both_ways(folder) else "last"
+
+
+def reads_both_ways(path: str | Path) -> bool:
+    """Whether the directory's transformer is of a family that fills in masked words, and so sees what comes after each word."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    both_ways = config.get("model_type") in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
-    return "mean" if both_ways else "last"
+    config = json.loads((Path(path) / CONFIG).read_text(encoding="utf-8"))
+    return config.get("model_type") in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder")
 
 
 def most_tokens(path: str | Path) -> int | None:
@@ -170,12 +174,21 @@ class TextEncoder(nn.Module):
         config = cast(Any, backbone.config)
         self.width = int(config.hidden_size)
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1."""
-        with torch.autocast(tokens.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            states = self.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state[:, self.prompt :]  # (b, s, d)
+    def forward(self, tokens: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
+        """tokens (b, s) int64, mask (b, s) with 1 for text and 0 for padding → (b, d) float32, each row of length 1.
+
+        segments (b, s): which of two texts a token is of, for families that tell them apart; None: there is one text.
+        """
+        states = self.states(tokens, mask, segments)
         with torch.autocast(tokens.device.type, enabled=False):
             return nn.functional.normalize(_pool(states.float(), mask, self.pooling), dim=-1)
+
+    def states(self, tokens: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
+        """(b, s, d): the last state at each place of the text, in the precision it was computed in."""
+        told = {} if segments is None else {"token_type_ids": segments}
+        with torch.autocast(tokens.device.type, dtype=self.autocast or torch.bfloat16, enabled=self.autocast is not None):
+            found: Tensor = self.backbone(input_ids=tokens, attention_mask=mask, **told).last_hidden_state
+        return found[:, self.prompt :]
 
 
 def _pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
