@@ -30,8 +30,8 @@ HALF_LIFE_DAYS, NOVELTY_DAYS, CUT_DAYS = 112.0, 56, 14
 SHORT, LONG = 10, 50
 MAX_TOKENS = 32
 STEPS, EVERY = 400, 50
-USERS, HISTORY, OTHERS = 64, 64, 1024
-"""Of a step: users who took something new, items of each's history (the heaviest), and other new items."""
+SIZES = {False: (64, 64, 1024), True: (4, 8, 32)}
+"""Of a step: users who took something new, items of each's history (the heaviest), and other new items; whether it is a try."""
 
 RESAMPLES = 2000
 WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
@@ -130,7 +130,7 @@ class Shop:
             out.append(net.likeness * (near + FLOOR).log() + net.sells(part).T * math.sqrt(part.shape[1]))
         return torch.cat(out, 1).double().cpu().numpy()
 
-    def lessons(self, origin: int) -> list[tuple[Ints, list[tuple[Ints, Ints, Floats]]]]:
+    def lessons(self, origin: int, heaviest: int) -> list[tuple[Ints, list[tuple[Ints, Ints, Floats]]]]:
         """Per earlier cut: the items that were new in the NOVELTY_DAYS after it, and of users who took some: which, and their
         heaviest items before, with weights."""
         out = []
@@ -148,7 +148,7 @@ class Shop:
             for u in np.intersect1d(self.user[took], self.user[past]):
                 mine = past & (self.user == u)
                 weight = np.bincount(self.number[self.item[mine]], 0.5 ** ((cut - self.day[mine]) / HALF_LIFE_DAYS))
-                best = np.argsort(-weight)[:HISTORY]
+                best = np.argsort(-weight)[:heaviest]
                 best = best[weight[best] > 0]
                 pupils.append((np.unique(self.item[took & (self.user == u)]), best, weight[best] / weight[best].sum()))
             out.append((new, pupils))
@@ -169,12 +169,14 @@ def standard(scores: Floats) -> Floats:
     return np.asarray((scores - scores.mean()) / scores.std())
 
 
-def loss_of(net: Ranker, shop: Shop, lesson: Any, draw: np.random.Generator, first: Tensor, pull: float) -> Tensor:
+def loss_of(
+    net: Ranker, shop: Shop, lesson: Any, draw: np.random.Generator, first: Tensor, pull: float, sizes: tuple[int, int, int]
+) -> Tensor:
     """Mean over users of the cross-entropy of what they took among the new items drawn, and how far vectors moved."""
     new, pupils = lesson
-    some = [pupils[i] for i in draw.choice(len(pupils), min(USERS, len(pupils)), replace=False)]
+    some = [pupils[i] for i in draw.choice(len(pupils), min(sizes[0], len(pupils)), replace=False)]
     taken = np.unique(np.concatenate([p[0] for p in some]))
-    new = np.union1d(taken, draw.choice(new, min(OTHERS, len(new)), replace=False))
+    new = np.union1d(taken, draw.choice(new, min(sizes[2], len(new)), replace=False))
     own = np.unique(np.concatenate([p[1] for p in some]))
     texts = np.unique(np.concatenate([own, shop.number[new]]))
     at = torch.from_numpy(texts).to(shop.device)
@@ -214,7 +216,7 @@ def train(
         net.train()
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (step + 1) / 20) * (1.0 - step / steps)
-        loss = loss_of(net, shop, lessons[int(draw.integers(len(lessons)))], draw, first, pull)
+        loss = loss_of(net, shop, lessons[int(draw.integers(len(lessons)))], draw, first, pull, SIZES[bool(asked.few)])
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -238,7 +240,8 @@ def items(asked: argparse.Namespace) -> None:
     """Prints what was tried one origin earlier, and the chosen one at the last."""
     began = time.monotonic()
     shop = Shop(asked)
-    lessons = {n: shop.lessons(o) for n, o in shop.origin.items()}
+    sizes = SIZES[bool(asked.few)]
+    lessons = {n: shop.lessons(o, sizes[1]) for n, o in shop.origin.items()}
     counts = ", ".join(f"{len(new):,} new items and {len(pupils):,} buyers" for new, pupils in lessons["test"][:2])
     say(f"\n{len(shop.distinct):,} distinct texts; lessons such as {counts}; {time.monotonic() - began:.0f} s to make them")
     world, steps = shop.worlds["chosen"], asked.few or STEPS
