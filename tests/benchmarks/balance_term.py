@@ -160,9 +160,9 @@ def told(name: str, found: list[Figures], against: list[Figures]) -> str:
 
 def table(title: str, start: Heads, data: list[Batch], check: list[Batch], seeds: range, steps: int, *, free: bool) -> None:
     """One frontier: weights in the loss, and λ afterwards on the predictions of weight 0."""
-    say(
-        f"\n{title}\n| | category KL, bits | NDCG@{K} | KL(own ‖ prediction), nats | KL lost to weight 0, 95 % over users |\n|---|---|---|---|---|"
-    )
+    say(f"\n{title}")
+    say(f"| | category KL, bits | NDCG@{K} | KL(own ‖ prediction), nats | KL lost to weight 0, 95 % over users |")
+    say("|---|---|---|---|---|")
     runs = {w: [trained(start, data, w, s, steps, free=free) for s in seeds] for w in WEIGHTS}
     plain = [judged(h, check) for h in runs[0.0]]
     for weight, heads in runs.items():
