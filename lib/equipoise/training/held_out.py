@@ -47,7 +47,7 @@ def hold_out(found: Together, seed: int) -> HeldOut:
         asked = asked[drawn(found.counts.repeat(2)[asked], MOST_ASKED, draw)]
     anchor, partner = both[asked].unbind(dim=1)
     rest = ~inside.any(dim=1)
-    return HeldOut(held, anchor, torch.searchsorted(held, partner), Together(found.pairs[rest], found.counts[rest]))
+    return HeldOut(held, anchor, torch.searchsorted(held, partner.contiguous()), Together(found.pairs[rest], found.counts[rest]))
 
 
 def drawn(counts: Tensor, number: int, generator: torch.Generator) -> Tensor:
