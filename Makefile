@@ -102,6 +102,8 @@ bench-quality: setup ## Quality against plain methods: balance, exploring, value
 		else echo "ablation: no vectors in $(WAREHOUSE); run make demo first to have them tried" >&2; fi
 	@if [ -e $(WAREHOUSE)/models/encoder/CURRENT ]; then python -m tests.benchmarks.zero_shot --warehouse $(WAREHOUSE); \
 		else echo "zero_shot: no model in $(WAREHOUSE); run make demo first to have it tried" >&2; fi
+	@if [ -e $(WAREHOUSE)/models/encoder/CURRENT ]; then python -m tests.benchmarks.balance_term --warehouse $(WAREHOUSE); \
+		else echo "balance_term: no model in $(WAREHOUSE); run make demo first to have it tried" >&2; fi
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh

@@ -9,6 +9,7 @@ from typing import Any
 from equipoise.inference.udf import threads_per_worker
 from equipoise.inference.worker import Setup
 from equipoise.job.context import Context
+from equipoise.job.pretraining import pretrained_encoder
 from equipoise.models import TowerOptions
 from equipoise.models.encoder import check_length, pooling_of
 from equipoise.models.fit_pairs import PairOptions
@@ -27,7 +28,7 @@ from equipoise.training.start import Files, Start, behaviours_in, fitted_start
 from equipoise.training.vectors import items_file
 
 READS = ("feature.examples", "feature.examples_validation", "feature.example_spec", "feature.example_items")
-PASSED: Any = {"device", "precision", "dropout", "sharded", "wandb"}
+PASSED: Any = {"device", "precision", "dropout", "sharded", "wandb", "task_adapter_width"}
 TOLD: Any = {"training": True, "encoder": True, "tower": True, "interests": {"dirichlet", "sharpening"}, "segments": {"ladder"}}
 
 
@@ -58,16 +59,18 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         into=str(scratch),
         say=ctx.say,
     )
+    check_length(encoder_path, s.encoder.max_tokens, prepended=Method(**chosen(t, Method)).prepended)
+    encoder_path, pretraining = pretrained_encoder(ctx, encoder_path, files, scratch)
     tower, items, off = None, "", {}
     method = Method(**chosen(t, Method))
     rate = t.learning_rate or (LEARNING_RATES["lora" if s.encoder.route == "tower" else t.method])
     options = Options(**{**chosen(t, Options), "learning_rate": rate})
-    check_length(encoder_path, s.encoder.max_tokens, prepended=method.prepended)
     if s.encoder.route == "tower":
-        tower = TowerOptions(**chosen(s.tower, TowerOptions), events=s.encoder.sequence_items)
         items = _items(ctx, encoder_path, scratch)
         off = _off(behaviours_in(train, files.widths, t.seed))
-        options = replace(options, behaviour_weight=0.0) if off else options
+        options = replace(options, behaviour_weight=0.0, sequence_behaviour_weight=0.0) if off else options
+        kinds = options.sequence_behaviour_weight > 0
+        tower = TowerOptions(**chosen(s.tower, TowerOptions), events=s.encoder.sequence_items, kinds=kinds)
         for head, why in off.items():
             ctx.say(f"head {head} is off: {why}")
     meta = ModelMeta(
@@ -86,6 +89,7 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         tower=vars(tower) if tower else {},
         off=off,
         beside=asdict(method) if tower is None and method.method in BESIDE else {},
+        pretraining=pretraining,
     )
     return Recipe(
         encoder_path=encoder_path,

@@ -48,6 +48,7 @@ def build(
     population: Sequence[float],
     dirichlet: float,
     sharpening: float,
+    adapter_width: int = 0,
     method: Method,
     seed: int,
 ) -> BehaviourModel:
@@ -62,7 +63,9 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         encoder = encoder_with(backbone, pooling_of(encoder_path), method)
-        heads = Heads(encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening)
+        heads = Heads(
+            encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening, adapter_width=adapter_width
+        )
     return BehaviourModel(encoder, heads)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ModelError
-from equipoise.models.heads import CategoryHead, Heads
+from equipoise.models.heads import READS_VECTOR, CategoryHead, Heads
 from equipoise.models.losses import share_loss, visit_loss, window_shares
 from equipoise.models.pairs import PAIR_INPUTS
 
@@ -93,7 +93,7 @@ def freshen(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions,
 
 def counted_state(heads: Heads) -> dict[str, Tensor]:
     """What `fit_pairs` fitted, for `start_counted`."""
-    return {name: t for name, t in _state(heads.category).items() if not name.startswith("out.")}
+    return {name: t for name, t in _state(heads.category).items() if not name.startswith(READS_VECTOR)}
 
 
 def start_counted(heads: Heads, state: dict[str, Tensor]) -> None:
@@ -112,7 +112,7 @@ def start_counted(heads: Heads, state: dict[str, Tensor]) -> None:
 def _passes(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions, warmup: int = WARMUP_STEPS) -> Iterator[int]:
     """Trains; yields the number of steps made after each pass, and after the last step."""
     head, step, number = heads.category, 0, 0
-    fitted = [p for name, p in head.named_parameters() if not name.startswith("out.")]
+    fitted = [p for name, p in head.named_parameters() if not name.startswith(READS_VECTOR)]
     groups = [
         {"params": [p for p in fitted if p.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [p for p in fitted if p.ndim <= 1], "weight_decay": 0.0},

@@ -22,15 +22,30 @@ VECTOR_GAIN = 0.25
 one pass of training; of the gains tried on Complete Journey's validation cut (0.05, 0.2, 1) the middle was best."""
 
 
+READS_VECTOR = ("out.", "adapter.")
+"""Parts of the category head that read the vector; the others are fitted by counting, before there is one."""
+
+
+class WholeSums(NamedTuple):
+    """Sums over the sequences of a batch whose kind is known: cross-entropies in nats of BEHAVIOURS, the sequences, and how often
+    a kind (row) was taken for another (column)."""
+
+    loss: Tensor
+    rows: Tensor
+    confusion: Tensor
+
+
 class SequenceSums(NamedTuple):
     """Sums over the events of a batch that follow another: cross-entropies in nats of the item and of BEHAVIOURS, the events each
-    is over, and how often a behaviour (row) was taken for another (column)."""
+    is over, and how often a behaviour (row) was taken for another (column); and those of the sequences, where their kind is
+    learnt."""
 
     next_item: Tensor
     next_item_rows: Tensor
     behaviour: Tensor
     behaviour_rows: Tensor
     confusion: Tensor
+    whole: WholeSums | None = None
 
 
 class Outputs(NamedTuple):
@@ -47,6 +62,22 @@ class Outputs(NamedTuple):
 def signed_log1p(x: Tensor) -> Tensor:
     """sign(x) · log(1 + |x|): counts, days and money on one scale, zero kept."""
     return x.sign() * x.abs().log1p()
+
+
+class Adapter(nn.Module):
+    """A task's own small correction of the vector in front of its head: x + U·gelu(D·x), a residual bottleneck (Houlsby et al.
+    2019, arXiv 1902.00751) behind the encoder instead of inside it. U starts at 0, so that untrained it changes nothing."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, hidden)
+        self.up = nn.Linear(hidden, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        adapted: Tensor = vector + self.up(nn.functional.gelu(self.down(vector)))
+        return adapted
 
 
 class CategoryHead(nn.Module):
@@ -68,6 +99,7 @@ class CategoryHead(nn.Module):
         self.log_dirichlet = nn.Parameter(torch.tensor(math.log(dirichlet)))
         self.sharpening = nn.Parameter(torch.tensor(float(sharpening)))
         self.pairs = PairNet(len(shares), features)
+        self.adapter: Adapter | None = None
         self.out = nn.Linear(width + features, 2 * len(shares))
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -86,13 +118,15 @@ class CategoryHead(nn.Module):
         self, vector: Tensor, weights: Tensor, cells: Tensor, trends: Tensor, standardised: Tensor
     ) -> tuple[Tensor, Tensor]:
         share, visit = self.counted(weights, cells, trends, standardised)
+        vector = vector if self.adapter is None else self.adapter(vector)
         added = self.out(torch.cat([vector, standardised], dim=-1)).unflatten(-1, (2, -1))
         return share + added[:, 0], visit + added[:, 1]
 
     def hold(self) -> None:
         """Ends the training of all but what reads the vector."""
         self.requires_grad_(False)
-        self.out.requires_grad_(True)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(READS_VECTOR))
 
 
 class ValueHead(nn.Module):
@@ -100,6 +134,7 @@ class ValueHead(nn.Module):
 
     def __init__(self, width: int, features: int, hidden: int = VALUE_HIDDEN) -> None:
         super().__init__()
+        self.adapter: Adapter | None = None
         self.logit = nn.Linear(features, VALUE_CLASSES)
         self.hidden = nn.Linear(width + features, hidden)
         self.dropout = nn.Dropout(VALUE_DROPOUT)
@@ -109,6 +144,7 @@ class ValueHead(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, vector: Tensor, standardised: Tensor) -> Tensor:
+        vector = vector if self.adapter is None else self.adapter(vector)
         hidden = self.dropout(nn.functional.gelu(self.hidden(torch.cat([vector, standardised], dim=-1))))
         scores: Tensor = self.logit(standardised) + self.out(hidden)
         return scores
@@ -129,13 +165,17 @@ class Heads(nn.Module):
         dirichlet: float,
         sharpening: float,
         hidden: int = VALUE_HIDDEN,
+        adapter_width: int = 0,
     ) -> None:
+        """`adapter_width`: units of each head's adapter; 0: none. The other weights start the same with and without."""
         super().__init__()
         self.gain = VECTOR_GAIN * math.sqrt(width)
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_std", torch.ones(features))
         self.category = CategoryHead(width, features, population, dirichlet=dirichlet, sharpening=sharpening)
         self.value = ValueHead(width, features, hidden)
+        if adapter_width:
+            self.category.adapter, self.value.adapter = Adapter(width, adapter_width), Adapter(width, adapter_width)
 
     def standardised(self, features: Tensor) -> Tensor:
         """Explicit features (b, F) in raw units → on one scale."""
@@ -156,7 +196,7 @@ def heads_from_state(state: dict[str, Tensor]) -> Heads:
     Raises:
         KeyError, RuntimeError: when it is not the state of `Heads`.
     """
-    features = len(state["feature_mean"])
+    features, adapter = len(state["feature_mean"]), state.get("category.adapter.down.bias")
     heads = Heads(
         state["category.out.weight"].shape[1] - features,
         features,
@@ -164,6 +204,7 @@ def heads_from_state(state: dict[str, Tensor]) -> Heads:
         dirichlet=1.0,
         sharpening=1.0,
         hidden=state["value.out.weight"].shape[1],
+        adapter_width=0 if adapter is None else len(adapter),
     )
     heads.load_state_dict(state)
     return heads

@@ -14,7 +14,7 @@ ValueLoss = Literal["cross_entropy", "squared"]
 
 class LossSums(NamedTuple):
     """Sums over a batch: cross-entropies and label entropies in nats, squared errors of the value's grade, and the rows each is
-    over."""
+    over. balance: KL divergences of `balance_loss`, nats; sequence: cross-entropies of the sequences' kinds."""
 
     category: Tensor
     category_entropy: Tensor
@@ -27,6 +27,10 @@ class LossSums(NamedTuple):
     next_item_rows: Tensor
     behaviour: Tensor
     behaviour_rows: Tensor
+    balance: Tensor
+    balance_rows: Tensor
+    sequence: Tensor
+    sequence_rows: Tensor
 
 
 class LossWeights(NamedTuple):
@@ -37,6 +41,8 @@ class LossWeights(NamedTuple):
     value_weight: float
     next_item_weight: float
     behaviour_weight: float
+    balance_weight: float = 0.0
+    sequence_behaviour_weight: float = 0.0
 
 
 class RowLosses(NamedTuple):
@@ -70,8 +76,11 @@ def row_losses(outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoo
     )
 
 
-def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoothing: float = 0.0) -> LossSums:
-    """The rows of `row_losses`, added up, and the events of the sequence, of which the text route has none."""
+def loss_sums(
+    outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoothing: float = 0.0, prior: Tensor | None = None
+) -> LossSums:
+    """The rows of `row_losses`, added up; the events of the sequence, of which the text route has none; and the balance with the
+    decayed weights `prior` (b, C), where they are given."""
     rows, shares = row_losses(outputs, label_counts, label_value, smoothing), window_shares(label_counts)
     entropy = -torch.xlogy(shares, shares).sum(dim=-1)
     number = torch.tensor(float(len(label_value)), device=rows.value.device)
@@ -79,8 +88,15 @@ def loss_sums(outputs: Outputs, label_counts: Tensor, label_value: Tensor, smoot
     windows = known.sum().to(rows.value.dtype)
     categories = rows.category[known].sum(), entropy[known].sum(), windows
     users = rows.visit.sum(), rows.value.sum(), rows.value_squared.sum(), number
-    events = outputs.sequence[:4] if outputs.sequence is not None else (torch.zeros_like(number),) * 4
-    return LossSums(*categories, *users, *events)
+    nothing, found = torch.zeros_like(number), outputs.sequence
+    events = (nothing,) * 4 if found is None else found[:4]
+    whole = (nothing,) * 2 if found is None or found.whole is None else (found.whole.loss, found.whole.rows)
+    balance = (nothing,) * 2 if prior is None else _balance(outputs, prior)
+    return LossSums(*categories, *users, *events, *balance, *whole)
+
+
+def _balance(outputs: Outputs, prior: Tensor) -> tuple[Tensor, Tensor]:
+    return balance_loss(outputs.category_logits, prior).sum(), has_history(prior).sum().to(outputs.category_logits.dtype)
 
 
 def window_shares(label_counts: Tensor) -> Tensor:
@@ -105,13 +121,29 @@ def squared_loss(value_logits: Tensor, label_value: Tensor) -> Tensor:
     return (value_logits.softmax(dim=-1) @ grades - label_value.to(value_logits.dtype)).square()
 
 
+def has_history(prior: Tensor) -> Tensor:
+    """(b,) whether a user's decayed weights (b, C) are of anything."""
+    return prior.sum(dim=-1) > 0
+
+
+def balance_loss(category_logits: Tensor, prior: Tensor) -> Tensor:
+    """(b,) KL(observed ‖ predicted) in nats: the user's decayed shares, prior ÷ Σ prior, against the predicted ones; 0 for a user
+    without a history. The calibration of Steck 2018 (eq. 5, without his smoothing, which a softmax does not need), put into the
+    loss in place of a re-ranking behind it."""
+    observed = window_shares(prior.to(category_logits.dtype))
+    return (torch.xlogy(observed, observed) - observed * category_logits.log_softmax(dim=-1)).sum(dim=-1)
+
+
 class Rows(NamedTuple):
-    """What the sums of one forward pass are divided by: rows with a category, and rows, of the whole step; `part`: of this rank's
-    rows of the step, those of this pass, for what is counted only while it is computed."""
+    """What the sums of one forward pass are divided by, of the whole step: rows with a category, rows, rows with a history, and
+    sequences whose kind is known. `part`: of this rank's rows of the step, those of this pass, for what is counted only while it
+    is computed."""
 
     category: float
     all: float
     part: float = 1.0
+    balance: float = 0.0
+    sequence: float = 0.0
 
 
 def combined(sums: LossSums, weights: LossWeights, rows: Rows | None = None, value_loss: ValueLoss = "cross_entropy") -> Tensor:
@@ -119,17 +151,24 @@ def combined(sums: LossSums, weights: LossWeights, rows: Rows | None = None, val
 
     With `rows` the answers of all passes of a step add up to what one pass over all of them would say.
     """
+    return torch.stack([w * mean for w, mean in zip(weights, mean_losses(sums, rows, value_loss), strict=True)]).sum()
+
+
+def mean_losses(sums: LossSums, rows: Rows | None = None, value_loss: ValueLoss = "cross_entropy") -> tuple[Tensor, ...]:
+    """Mean losses in the order of LossWeights, nats; with `rows` this pass's part of the step's."""
     category, every = (sums.category_rows, sums.value_rows) if rows is None else (rows.category, rows.all)
+    balance, sequence = (sums.balance_rows, sums.sequence_rows) if rows is None else (rows.balance, rows.sequence)
     part = 1.0 if rows is None else rows.part
     value = sums.value if value_loss == "cross_entropy" else sums.value_squared
-    means = (
+    return (
         sums.category / _least_one(category),
         sums.visit / _least_one(every),
         value / _least_one(every),
         part * sums.next_item / _least_one(sums.next_item_rows),
         part * sums.behaviour / _least_one(sums.behaviour_rows),
+        sums.balance / _least_one(balance),
+        sums.sequence / _least_one(sequence),
     )
-    return torch.stack([weight * mean for weight, mean in zip(weights, means, strict=True)]).sum()
 
 
 def _least_one(rows: Tensor | float) -> Tensor | float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ModelError
-from equipoise.models.encoder import TextEncoder, reads_both_ways
+from equipoise.models.encoder import TextEncoder, load_tokenizer, reads_both_ways
 
 AS_MASK, AS_OTHER = 0.8, 0.1
 """Of the chosen places: shown as the mask token, and as another word; the rest is shown as it is (Devlin et al. 2019)."""
@@ -24,6 +24,11 @@ class Words(NamedTuple):
 
     mask_id: int
     words: Tensor
+
+
+def check_masked(path: str) -> None:
+    """Raises ModelError when the encoder in the directory cannot fill in masked words."""
+    words_of(path, load_tokenizer(path))
 
 
 def words_of(path: str, tokenizer: Any) -> Words:

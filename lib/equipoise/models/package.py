@@ -59,7 +59,8 @@ class ModelMeta:
     fitted_until, validated_from: end of the training labels, begin of the validation labels; seen_until: end of all labels that
     the published weights have seen. gate: how it stood beside others before (equipoise.training.verdict.Verdict). route: text or
     tower; tower: TowerOptions of the latter. off: heads that the source's data cannot teach, with the reason. beside: Method of
-    the additions in adapter/ that are not merged into the encoder; empty: there are none.
+    the additions in adapter/ that are not merged into the encoder; empty: there are none. pretraining: what continued
+    pre-training did to the encoder before (equipoise.training.pretrained); empty: there was none.
     """
 
     model_id: str
@@ -79,6 +80,7 @@ class ModelMeta:
     tower: dict[str, Any] = field(default_factory=dict)
     off: dict[str, str] = field(default_factory=dict)
     beside: dict[str, Any] = field(default_factory=dict)
+    pretraining: dict[str, Any] = field(default_factory=dict)
 
 
 class LoadedPackage(NamedTuple):

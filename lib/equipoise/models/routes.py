@@ -23,6 +23,7 @@ def build_tower(
     population: Sequence[float],
     dirichlet: float,
     sharpening: float,
+    adapter_width: int = 0,
     seed: int,
 ) -> TowerModel:
     """An untrained tower on a pretrained encoder: the user's vector is the decayed mean of the items, heads as counted.
@@ -36,5 +37,7 @@ def build_tower(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tower = Tower(encoder.width, options)
-        heads = Heads(encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening)
+        heads = Heads(
+            encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening, adapter_width=adapter_width
+        )
     return TowerModel(encoder, tower, heads)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import ModelError
 from equipoise.models.encoder import TextEncoder
-from equipoise.models.heads import Heads, Outputs, SequenceSums
+from equipoise.models.heads import Heads, Outputs, SequenceSums, WholeSums
 from equipoise.models.items import ItemTable
 from equipoise.tables.vocabulary import BEHAVIOURS, EVENT_TYPES
 
@@ -38,7 +38,8 @@ FIRST_SCALE = 10.0
 
 @dataclass(frozen=True)
 class TowerOptions:
-    """How a tower is built; every field is a setting of the same name. events: the most that are read of a user."""
+    """How a tower is built; every field is a setting of the same name, but for those that follow from others. events: the most
+    that are read of a user. kinds: whether it learns of what kind a sequence goes on."""
 
     kind: Kind
     width: int
@@ -46,6 +47,7 @@ class TowerOptions:
     attention_heads: int
     dropout: float
     events: int
+    kinds: bool = False
 
 
 class Sequences(NamedTuple):
@@ -86,6 +88,10 @@ class Tower(nn.Module):
             nn.init.zeros_(layer.bias)
         self.start = nn.Parameter(torch.full((item_width,), START))
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE).log())
+        self.kind = nn.Linear(width, len(BEHAVIOURS)) if options.kinds else None
+        if self.kind is not None:
+            nn.init.zeros_(self.kind.weight)
+            nn.init.zeros_(self.kind.bias)
         self.register_buffer("behaviour_of", torch.tensor(behaviour_codes()), persistent=False)
 
     def forward(self, vectors: Tensor, types: Tensor, ages: Tensor) -> Sequences:
@@ -156,7 +162,21 @@ class Tower(nn.Module):
             behaviour,
             seen.sum().to(behaviour.dtype),
             torch.bincount(pairs, minlength=classes * classes).view(classes, classes),
+            self._whole(found, types),
         )
+
+    def _whole(self, found: Sequences, types: Tensor) -> WholeSums | None:
+        """Losses of the kind of most of a sequence's second half, told from the state at the end of its first."""
+        if self.kind is None:
+            return None
+        place, label = sequence_kinds(types, self.behaviour_of)
+        known = label >= 0
+        answers = self.kind(found.states[torch.arange(len(place), device=place.device), place][known])
+        loss = nn.functional.cross_entropy(answers, label[known], reduction="sum") if bool(known.any()) else answers.sum()
+        classes = len(BEHAVIOURS)
+        pairs = label[known] * classes + answers.detach().argmax(dim=-1)
+        counted = torch.bincount(pairs, minlength=classes * classes).view(classes, classes)
+        return WholeSums(loss, known.sum().to(loss.dtype), counted)
 
 
 class TowerModel(nn.Module):
@@ -218,6 +238,21 @@ def behaviour_codes() -> list[int]:
     """Place in BEHAVIOURS of every event type, from 1 as `tables.packing.type_codes` counts; -1 for one that is in none."""
     places = {t: i for i, types in enumerate(BEHAVIOURS.values()) for t in types}
     return [-1, *(places.get(t, -1) for t in EVENT_TYPES)]
+
+
+def sequence_kinds(types: Tensor, behaviour_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each sequence the place of the last event of its first half, and the kind of most events behind it, (b,) int64 each.
+
+    types (b, e), 0 for padding. The first half is the larger one. The kind is a place in BEHAVIOURS; of kinds with equally many
+    events the first there, so buy before look. −1: fewer than two events, or none behind the half is of any kind.
+    """
+    number = (types > 0).sum(dim=1)
+    place = ((number + 1) // 2 - 1).clamp(min=0)
+    behind = (torch.arange(types.shape[1], device=types.device) > place[:, None]) & (types > 0)
+    codes = torch.where(behind, behaviour_of[types], -1)
+    counts = torch.stack([(codes == kind).sum(dim=1) for kind in range(len(BEHAVIOURS))], dim=1)
+    kinds = torch.arange(len(BEHAVIOURS), device=types.device)
+    return place, torch.where(counts.sum(dim=1) > 0, (len(BEHAVIOURS) * counts - kinds).argmax(dim=1), -1)
 
 
 def _last(values: Tensor, known: Tensor) -> Tensor:

@@ -80,6 +80,35 @@ class Training(Section):
         0.1,
         description="Tower: weight of the loss of what each behaviour is, buy, look or review; 0 where a source shows one kind.",
     )
+    sequence_behaviour_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Tower: weight of the loss of what most of a sequence's second half is; 0: not learnt."
+    )
+    balance_weight: Annotated[float, Field(ge=0.0)] = Field(
+        0.0, description="Weight of KL(a user's own decayed shares ‖ prediction), which keeps predictions balanced; 0: none."
+    )
+    weighting: Literal["fixed", "uncertainty"] = Field(
+        "fixed", description="uncertainty: the weights of the losses are learnt too, from those given on (Kendall et al. 2018)."
+    )
+    task_adapter_width: Annotated[int, Field(ge=0)] = Field(
+        0, description="Units of a small network of each head's own between the vector and the head; 0: none."
+    )
+    pretraining: Literal["none", "masked", "contrastive", "both"] = Field(
+        "none",
+        description="What the encoder learns from the shop's item texts before fine-tuning: to fill in words, what is bought together.",
+    )
+    pretraining_steps: Count = Field(300, description="Steps of pre-training; the best by held-out pairs is kept.")
+    pretraining_rate: Positive = Field(2e-5, description="Peak learning rate of pre-training, of all of the encoder's weights.")
+    pretraining_batch: Count = Field(64, description="Pairs, and texts with masked words, per step of pre-training.")
+    pretraining_mask_share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.15, description="masked, both: share of the words that are to be filled in."
+    )
+    pretraining_temperature: Positive = Field(0.05, description="contrastive, both: cosines are divided by it.")
+    pretraining_pull: Annotated[float, Field(ge=0.0)] = Field(
+        1.0, description="Weight of 1 − cosine to the untouched encoder's vectors; too little, and near duplicates drift apart."
+    )
+    pretraining_days: Annotated[int, Field(ge=0, le=31)] = Field(
+        0, description="contrastive, both: days between purchases of a user that count as together; 0: the same day."
+    )
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="Part of the category shares and of the value class that is dealt out evenly in training."
     )

@@ -19,6 +19,7 @@ _FIGURES = (
 _SEQUENCE_FIGURES = (
     ("next_item_loss", "next item among those of a batch, cross-entropy, nats"),
     ("behaviour_loss", "buy, look or review, log loss, nats"),
+    ("sequence_behaviour_loss", "what most of a sequence's second half is, log loss, nats"),
 )
 
 
@@ -56,6 +57,8 @@ def model_card(
             [(f"{int(h['step'])}", *(_number(h[n]) for n, _ in figures)) for h in history],
         ),
         *_behaviours(meta, best),
+        *_sequences(meta, best),
+        *_pretraining(meta),
         "## Settings",
         f"```json\n{json.dumps(meta.settings, indent=2, sort_keys=True)}\n```",
         "## Limits",
@@ -105,6 +108,44 @@ def _behaviours(meta: ModelMeta, best: dict[str, float]) -> list[str]:
         f"{_number(best['behaviour_loss'])}, always saying the shares of the kinds {_number(best['behaviour_base_loss'])}:"
     )
     return ["## Kinds of behaviour", text, _table(("", *names), rows)]
+
+
+def _sequences(meta: ModelMeta, best: dict[str, float]) -> list[str]:
+    """The report per kind of sequence, where it is learnt."""
+    task = "sequence_behaviour"
+    if meta.route != "tower" or not meta.settings.get("training", {}).get(f"{task}_weight"):
+        return []
+    head = "## Kinds of sequences"
+    if "behaviour" in meta.off:
+        return [head, f"The head is off: {meta.off['behaviour']}."]
+    if f"{task}_loss" not in best:
+        return [head, "No sequence of the validation examples has events of a kind in both halves."]
+    names = ("precision", "recall", "f1")
+    rows = [(kind, *(_number(best[f"{task}_{kind}_{n}"]) for n in names)) for kind in BEHAVIOURS]
+    text = (
+        f"What most of a sequence's second half is, told from its first half ({int(best[f'{task}_rows']):,} sequences); log loss "
+        f"{_number(best[f'{task}_loss'])}, always saying the shares of the kinds {_number(best[f'{task}_base_loss'])}:"
+    )
+    return [head, text, _table(("", *names), rows)]
+
+
+def _pretraining(meta: ModelMeta) -> list[str]:
+    """What continued pre-training did to the encoder, where there was any."""
+    told = meta.pretraining
+    if not told:
+        return []
+    kept = f"step {told['step']}" if told["step"] else "the untouched encoder, which none of them beat"
+    text = (
+        f"Continued pre-training ({told['kind']}) on {told['texts']:,} item texts and {told['pairs']:,} pairs of texts bought "
+        f"together before the training cuts. Kept: {kept}, by the retrieval of partners that were held out."
+    )
+    figures = (
+        ("retrieval_loss", "held-out partners, log loss, nats"),
+        ("recall", "held-out partners among the first ten"),
+        ("kept_neighbours", "share of ten nearest texts that were so before"),
+    )
+    rows = [(said, _number(told[f"start_{name}"]), _number(told[f"best_{name}"])) for name, said in figures]
+    return ["## Pre-training", text, _table(("", "untouched", "kept"), rows)]
 
 
 def _compared(figures: Sequence[tuple[str, str]], start: dict[str, float], best: dict[str, float]) -> list[tuple[str, ...]]:

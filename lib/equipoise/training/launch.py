@@ -151,6 +151,7 @@ def _untrained(recipe: Recipe, device: Any) -> Any:
         "population": recipe.population,
         "dirichlet": recipe.start.prior.dirichlet,
         "sharpening": recipe.start.prior.sharpening,
+        "adapter_width": recipe.task_adapter_width,
         "seed": recipe.options.seed,
     }
     if recipe.tower is None:

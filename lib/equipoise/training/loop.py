@@ -24,10 +24,14 @@ from equipoise.training.ranks import Ranks
 from equipoise.training.step import Augment, Stepper
 from equipoise.training.tracking import Tracker
 from equipoise.training.validation import validate
+from equipoise.training.weighting import Uncertainty
 
 DONE = "all steps done"
 
-HEAD_FIGURES = {"category": ("category_loss", "category_kl_bits", "visit_loss"), "value": ("value_loss", "value_squared")}
+HEAD_FIGURES = {
+    "category": ("category_loss", "category_kl_bits", "visit_loss", "balance_kl"),
+    "value": ("value_loss", "value_squared"),
+}
 """What validation says of each head."""
 
 Batches = AbstractContextManager[Iterable[dict[str, Tensor]]]
@@ -48,12 +52,14 @@ class Trained:
     loss_weights: LossWeights
     value_loss: ValueLoss = "cross_entropy"
     attacked: dict[str, float] = field(default_factory=dict)
+    learnt: dict[str, float] = field(default_factory=dict)
+    """Weights of the losses, where they were learnt, as they stood at the end."""
 
     @property
     def best(self) -> dict[str, float]:
         """The figures of `weights`: of the best pass, with those of the start for heads that are as they began."""
         first, best = self.progress.history[0], best_of(self.progress)
-        kept = {k: first[k] for head in self.reverted for k in HEAD_FIGURES[head]}
+        kept = {k: first[k] for head in self.reverted for k in HEAD_FIGURES[head] if k in first}
         gone = sum(lost(head, first, best, self.loss_weights, self.value_loss) for head in self.reverted)
         return best | kept | {"loss": best["loss"] - gone}
 
@@ -69,6 +75,7 @@ class Trained:
             "seconds": round(self.progress.seconds, 1),
             "examples_per_second": round(self.examples_per_second, 1),
             **self.attacked,
+            **self.learnt,
         }
 
 
@@ -112,6 +119,8 @@ class Training:
         self._net: nn.Module = model if spread else ranks.wrap(model)
         if options.compile:
             self._net.compile(dynamic=True)
+        uncertain = options.weighting == "uncertainty"
+        self._learnt = Uncertainty.of(model, self._weights, options.value_loss).to(ranks.device) if uncertain else None
         self._optimiser = make_optimiser(
             self._model,
             learning_rate=options.learning_rate,
@@ -119,8 +128,11 @@ class Training:
             weight_decay=options.weight_decay,
             algorithm=options.optimiser,
             momentum=options.momentum,
+            beside=list(self._learnt.parameters()) if self._learnt else (),
         )
-        self._step = Stepper(model, self._net, self._optimiser, options, ranks, self._total, augment, spread=spread)
+        self._step = Stepper(
+            model, self._net, self._optimiser, options, ranks, self._total, augment, spread=spread, learnt=self._learnt
+        )
         self._average = Average(model, options.ema_decay) if options.ema_decay else None
         self._progress = Progress()
         self._best: Weights = {}
@@ -152,7 +164,9 @@ class Training:
         worse = self._worse()
         weights = self._best | {n: t for n, t in self._first.items() if any(n.startswith(f"heads.{head}.") for head in worse)}
         attacked = self._attacked(weights)
-        return Trained(weights, self._progress, ended or DONE, speed, worse, self._weights, self._options.value_loss, attacked)
+        learnt = self._learnt.figures() if self._learnt else {}
+        reason, kind = ended or DONE, self._options.value_loss
+        return Trained(weights, self._progress, reason, speed, worse, self._weights, kind, attacked, learnt)
 
     def _attacked(self, weights: Weights) -> dict[str, float]:
         """Accuracies of the final weights under both attacks, by name, where they are asked for."""
@@ -262,7 +276,8 @@ class Training:
         """What beside weights and moments the next step hangs on."""
         found = {f"average/{n}": t for n, t in self._average.mean.items()} if self._average else {}
         budget = self._step.budget.state() if self._step.budget else {}
-        return found | {f"budget/{n}": t for n, t in budget.items()} | self._step.scale()
+        learnt = {"learnt/log_variance": self._learnt.log_variance.detach().cpu().clone()} if self._learnt else {}
+        return found | {f"budget/{n}": t for n, t in budget.items()} | self._step.scale() | learnt
 
     def _put_more(self, more: Weights) -> None:
         parts: dict[str, Weights] = {}
@@ -274,6 +289,8 @@ class Training:
         if self._step.budget:
             self._step.budget.put(parts["budget"])
         self._step.put_scale(parts.get("scale", {}))
+        if self._learnt:
+            self._learnt.load_state_dict(parts["learnt"])
 
 
 def lost(
@@ -289,6 +306,8 @@ def lost(
         "category": {"category_loss": weights.category_weight, "visit_loss": weights.visit_weight},
         "value": {value: weights.value_weight},
     }
+    if weights.balance_weight:
+        parts["category"]["balance_kl"] = weights.balance_weight
     return float(sum(weight * (later[name] - first[name]) for name, weight in parts[head].items()))
 
 

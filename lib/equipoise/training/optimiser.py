@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import nn, optim
@@ -21,9 +22,10 @@ def make_optimiser(
     weight_decay: float,
     algorithm: Algorithm = "adamw",
     momentum: float = 0.9,
+    beside: Sequence[nn.Parameter] = (),
 ) -> optim.Optimizer:
-    """The encoder's part, or the tower, at `learning_rate`, heads at `head_learning_rate`; matrices decay, biases and norms do
-    not.
+    """The encoder's part, or the tower, at `learning_rate`, heads, and what is learnt `beside` the model, at
+    `head_learning_rate`; matrices decay, biases and norms do not.
 
     adamw: Loshchilov and Hutter 2019 (arXiv 1711.05101). adafactor: Shazeer and Stern 2018 (arXiv 1804.04235), which keeps row
     and column means instead of a second moment per weight. sgd: with Nesterov's momentum, and decay added to the gradient.
@@ -34,6 +36,8 @@ def make_optimiser(
         parts.setdefault((name.startswith("heads."), weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     peaks = {False: learning_rate, True: head_learning_rate}
     groups = [{"params": found, "peak": peaks[head], "weight_decay": decay} for (head, decay), found in parts.items()]
+    if beside:
+        groups.append({"params": list(beside), "peak": head_learning_rate, "weight_decay": 0.0})
     if algorithm == "adafactor":
         return optim.Adafactor(groups, lr=learning_rate)
     if algorithm == "sgd":

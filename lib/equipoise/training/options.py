@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from equipoise.models.losses import ValueLoss
 from equipoise.training.adversarial import Attack, Kind
 from equipoise.training.optimiser import Algorithm, Schedule
+from equipoise.training.weighting import Weighting
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Options:
     checkpoint_every: int
     max_seconds: float
     max_steps: int
+    balance_weight: float = 0.0
+    sequence_behaviour_weight: float = 0.0
+    weighting: Weighting = "fixed"
     optimiser: Algorithm = "adamw"
     momentum: float = 0.9
     schedule: Schedule = "linear"

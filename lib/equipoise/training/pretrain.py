@@ -50,6 +50,11 @@ class PretrainOptions:
     pretraining_temperature: float = 0.05
     pretraining_pull: float = 1.0
 
+    @property
+    def masks(self) -> bool:
+        """Whether words are masked."""
+        return self.pretraining in ("masked", "both")
+
 
 class Texts(NamedTuple):
     """Tokens (n, s) int64 and mask (n, s) int64, 1 where a token stands, on the CPU; the ids that are words, rising; what masking
@@ -125,7 +130,7 @@ class _Run:
         self._known = KnownPairs(held.training.pairs, len(texts.tokens))
         self._log_share = _log_share(held.training, len(texts.tokens))
         torch.manual_seed(options.seed)
-        self._head = MaskedHead(encoder).to(device) if options.pretraining in ("masked", "both") else None
+        self._head = MaskedHead(encoder).to(device) if options.masks else None
         self._free = _others(len(texts.tokens), held.texts)
         self._optimiser = self._made()
 

@@ -54,8 +54,7 @@ def pretrained_directory(
         return cast(dict[str, Any], told)
     encoder = TextEncoder(load_backbone(path), pooling_of(path))
     encoder.autocast = half
-    masked = options.pretraining in ("masked", "both")
-    done = pretrain(encoder, tokenised(path, texts, max_tokens, masked=masked), found, options, device=device, say=say)
+    done = pretrain(encoder, tokenised(path, texts, max_tokens, masked=options.masks), found, options, device=device, say=say)
     figures = {
         "identity": identity,
         "kind": options.pretraining,

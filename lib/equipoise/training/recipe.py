@@ -49,6 +49,7 @@ class Recipe:
     """Of the whole encoder; None: as it was pretrained."""
 
     augment: AugmentOptions | None = None
+    task_adapter_width: int = 0
     sharded: bool = False
     wandb: bool = False
 

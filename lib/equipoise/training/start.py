@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow  # noqa: F401  # before torch, or their bundled libraries clash (petastorm's troubleshooting page)
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from equipoise.models.fit_pairs import PairOptions, counted_state, fit_pairs, freshen
@@ -17,6 +19,7 @@ from equipoise.models.heads import Heads
 from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics, start_heads
 from equipoise.models.tower import behaviour_codes
 from equipoise.tables.vocabulary import BEHAVIOURS
+from equipoise.training.together import Bought, bought
 
 if TYPE_CHECKING:
     from equipoise.stream import ExampleStream, Widths
@@ -85,6 +88,12 @@ def fitted_start(
     say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
     return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
+
+
+def purchases_in(files: list[str], widths: Widths, seed: int, keys: NDArray[np.int64], texts: NDArray[np.int64]) -> Bought:
+    """Purchases in the sequences of the examples, as `bought` says; of training examples none is at or after the last cut."""
+    with _once(files, widths, seed, ("user_id", "cut_day", "events")) as stream:
+        return bought(stream, keys, texts)
 
 
 def behaviours_in(files: list[str], widths: Widths, seed: int) -> dict[str, int]:

@@ -15,14 +15,16 @@ from torch.distributed.tensor import DTensor
 
 from equipoise.errors import ModelError, OutOfMemory
 from equipoise.inference.hardware import is_out_of_memory
-from equipoise.models import BehaviourModel, Model
-from equipoise.models.losses import LossWeights, Rows, combined
+from equipoise.models import BehaviourModel, Model, TowerModel
+from equipoise.models.losses import LossWeights, Rows, combined, has_history, mean_losses
+from equipoise.models.tower import sequence_kinds
 from equipoise.training.adversarial import Perturbation, worst
 from equipoise.training.budget import Budget
 from equipoise.training.optimiser import set_rate
 from equipoise.training.options import Options
 from equipoise.training.ranks import Ranks
 from equipoise.training.validation import forward_sums
+from equipoise.training.weighting import Uncertainty
 
 Batch = dict[str, Tensor]
 Augment = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -34,8 +36,9 @@ SMALLEST_SCALE = 1.0
 class Stepper:
     """Steps of one rank's model; all ranks step together and end with the same weights.
 
-    A step's loss is that of all its rows on all ranks, whatever they are cut into: rows with a category, and rows, are counted
-    before the first pass. Losses of the sequence are means over a pass, averaged.
+    A step's loss is that of all its rows on all ranks, whatever they are cut into: rows of each kind are counted before the first
+    pass. Losses of the events of a sequence are means over a pass, averaged. With `learnt` the weights of the losses are learnt
+    with the model; they are no part of it.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Stepper:
         augment: Augment | None = None,
         *,
         spread: bool = False,
+        learnt: Uncertainty | None = None,
     ) -> None:
         """`net` is the model or wraps it; `augment(tokens, mask, seed)` changes the texts of a batch; `spread`: of the model, the
         transformer's weights are dealt out over the ranks."""
@@ -56,7 +60,8 @@ class Stepper:
         self._options, self._ranks, self._total = options, ranks, total_steps
         self._weights = LossWeights(*(getattr(options, name) for name in LossWeights._fields))
         self._augment, self._spread = augment, spread
-        self._trainable = [p for _, p in model.trainable()]
+        self._learnt = learnt
+        self._trainable = [p for _, p in model.trainable()] + ([learnt.log_variance] if learnt else [])
         self._scaler = GradScaler(ranks.device.type, enabled=model.encoder.autocast is torch.float16)
         self.budget = Budget.of(model.encoder.backbone)
         self._perturbed = Perturbation(model) if options.adversarial != "none" and isinstance(model, BehaviourModel) else None
@@ -108,21 +113,30 @@ class Stepper:
     def _gradients(self, batch: Batch) -> float:
         size = len(batch["label_value"])
         step = self._options.micro_batch or size
-        category, every = self._rows(batch)
+        whole = self._rows(batch)
         loss = 0.0
         for start in range(0, size, step):
             part = {name: t[start : start + step] for name, t in batch.items()}
-            rows = Rows(category, every, len(part["label_value"]) / size)
+            rows = whole._replace(part=len(part["label_value"]) / size)
             loss += self._pass(part, rows, last=start + step >= size)
         if self._spread:
             self._ranks.average(self._trainable)
+        elif self._learnt:
+            self._ranks.average([self._learnt.log_variance])
         return loss
 
-    def _rows(self, batch: Batch) -> tuple[float, float]:
-        """Rows of the step with a category, and rows, per rank on average: gradients are averaged over the ranks, not added."""
-        counted = torch.tensor([float((batch["label_counts"].sum(dim=1) > 0).sum()), float(len(batch["label_value"]))])
-        found = self._ranks.sum(counted.double()) / self._ranks.world_size
-        return float(found[0]), float(found[1])
+    def _rows(self, batch: Batch) -> Rows:
+        """Rows of the step, per rank on average: gradients are averaged over the ranks, not added."""
+        known = [(batch["label_counts"].sum(dim=1) > 0).sum(), torch.tensor(len(batch["label_value"]))]
+        known += [has_history(batch["prior"]).sum(), torch.tensor(self._with_a_kind(batch))]
+        found = self._ranks.sum(torch.stack(known).double()) / self._ranks.world_size
+        category, every, balance, sequence = found.tolist()
+        return Rows(category, every, balance=balance, sequence=sequence)
+
+    def _with_a_kind(self, batch: Batch) -> int:
+        if not (isinstance(self._model, TowerModel) and self._model.tower.kind is not None):
+            return 0
+        return int((sequence_kinds(batch["types"], self._model.tower.behaviour_of.cpu())[1] >= 0).sum())
 
     def _pass(self, part: Batch, rows: Rows, *, last: bool) -> float:
         if self._perturbed is None:
@@ -149,7 +163,10 @@ class Stepper:
 
     def _loss(self, net: nn.Module, part: Batch, rows: Rows) -> Tensor:
         sums = forward_sums(net, self._model, part, self._ranks, self._options.label_smoothing)
-        return combined(sums, self._weights, rows, self._options.value_loss)
+        if self._learnt is None:
+            return combined(sums, self._weights, rows, self._options.value_loss)
+        loss: Tensor = self._learnt(mean_losses(sums, rows, self._options.value_loss), self._weights, rows.part)
+        return loss
 
     def _not_finite(self, batch: Batch, loss: float, step: int, place: str) -> ModelError:
         bad = {name: _rows_not_finite(t) for name, t in batch.items() if t.is_floating_point()}

@@ -149,8 +149,9 @@ def test_losses_against_a_plain_loop() -> None:
     draw = torch.Generator().manual_seed(9)
     logits, visits = (torch.randn(20, tiny.CATEGORIES, generator=draw) for _ in range(2))
     values = torch.randn(20, 3, generator=draw)
-    sums = loss_sums(Outputs(values, logits, visits, values), rows["label_counts"], rows["label_value"])
-    category = entropy = visit = value = squared = 0.0
+    rows["prior"][4] = 0
+    sums = loss_sums(Outputs(values, logits, visits, values), rows["label_counts"], rows["label_value"], prior=rows["prior"])
+    category = entropy = visit = value = squared = balance = 0.0
     known = 0
     for i in range(20):
         q = rows["label_counts"][i].double().numpy()
@@ -158,12 +159,14 @@ def test_losses_against_a_plain_loop() -> None:
         visit -= float(np.where(q > 0, np.log(p_visit), np.log(1 - p_visit)).sum())
         value -= np.log(softmax(values[i].double().numpy())[int(rows["label_value"][i])])
         squared += (softmax(values[i].double().numpy()) @ np.arange(3) - int(rows["label_value"][i])) ** 2
+        own = rows["prior"][i].double().numpy() / max(1e-9, float(rows["prior"][i].sum()))
+        balance += float((own * np.log(np.where(own > 0, own, 1.0) / softmax(logits[i].double().numpy()))).sum())
         if q.sum() == 0:
             continue
         q, p, known = q / q.sum(), softmax(logits[i].double().numpy()), known + 1
         category -= float((q * np.log(p)).sum())
         entropy -= float((q[q > 0] * np.log(q[q > 0])).sum())
-    expected = [category, entropy, known, visit, value, squared, 20, 0, 0, 0, 0]
+    expected = [category, entropy, known, visit, value, squared, 20, 0, 0, 0, 0, balance, 19, 0, 0]
     np.testing.assert_allclose([float(s) for s in sums], expected, rtol=1e-5)
     np.testing.assert_allclose(
         float(combined(sums, LossWeights(2.0, 0.1, 0.5, 1.0, 1.0))),

@@ -120,10 +120,10 @@ def item_table(width: int = 16) -> ItemTable:
     return ItemTable(keys, (keys - 2).clamp(min=0), vectors)
 
 
-def tower(encoder_path: str, kind: Any = "attention", dropout: float = 0.0, **more: Any) -> TowerModel:
+def tower(encoder_path: str, kind: Any = "attention", dropout: float = 0.0, kinds: bool = False, **more: Any) -> TowerModel:
     """An untrained tower over CATEGORIES, FEATURES and the items."""
     settings: dict[str, Any] = {"dirichlet": 2.0, "sharpening": 1.0, "seed": 1, **more}
-    options = TowerOptions(kind, width=8, layers=2, attention_heads=2, dropout=dropout, events=EVENTS)
+    options = TowerOptions(kind, width=8, layers=2, attention_heads=2, dropout=dropout, events=EVENTS, kinds=kinds)
     made = build_tower(encoder_path, options, features=FEATURES, population=POPULATION, **settings)
     made.look_up(item_table())
     return made

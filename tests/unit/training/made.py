@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from equipoise.models import BehaviourModel
+from equipoise.models import BehaviourModel, Model
 from equipoise.models.methods import Method
 from equipoise.models.statistics import fit_statistics, start_heads
 from equipoise.training.checkpoint import Checkpoints
@@ -74,9 +74,9 @@ def validation() -> AbstractContextManager[Iterator[Batch]]:
 LORA = Method(lora_rank=2, lora_alpha=4.0, lora_dropout=0.2)
 
 
-def model(encoder_path: str, method: Method = LORA) -> BehaviourModel:
+def model(encoder_path: str, method: Method = LORA, **more: Any) -> BehaviourModel:
     """A fresh model with dropout, so that random numbers matter."""
-    net = tiny.model(encoder_path, method=method)
+    net = tiny.model(encoder_path, method=method, **more)
     start_heads(net.heads, fit_statistics([learnable(200, 55)]))
     return net
 
@@ -94,10 +94,11 @@ def training(
     augment: Any = None,
     spread: bool = False,
     half: torch.dtype | None = None,
+    net: Model | None = None,
     **options: Any,
 ) -> Training:
-    """A training of a fresh model."""
-    net = model(encoder_path, method)
+    """A training of `net`, or of a fresh model."""
+    net = net or model(encoder_path, method)
     net.encoder.autocast = half
     return Training(
         net,

@@ -14,8 +14,10 @@ from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
 from equipoise.training.held_out import hold_out
 from equipoise.training.pretrain import Pretrained, PretrainOptions, pretrain
 from equipoise.training.pretrained import pretrained_directory, tokenised
+from equipoise.training.start import purchases_in
 from equipoise.training.together import Bought, Together, bought, together
-from tests.unit.training import shop
+from tests.unit.models import tiny
+from tests.unit.training import made, recipes, shop
 
 CPU = torch.device("cpu")
 CONTRAST = PretrainOptions(1, "contrastive", pretraining_steps=60, pretraining_rate=1e-3, pretraining_batch=32)
@@ -178,3 +180,20 @@ def test_a_large_basket_gives_so_many_partners_and_no_more() -> None:
     found = together(Bought(np.zeros(100, int), np.zeros(100, int), np.arange(100)), days=0, seed=1)
     assert int(found.counts.sum()) <= 100 * 16
     assert len(torch.unique(found.pairs)) == 100
+
+
+def test_purchases_come_out_of_packed_examples(tmp_path: Path) -> None:
+    """Through the stream, against a plain loop over the same users."""
+    files = recipes.example_files(tmp_path / "train", [40, 40], seed=1)
+    keys, texts = np.arange(1, tiny.ITEMS - 3), np.arange(1, tiny.ITEMS - 3) // 2
+    expected = set()
+    for place in range(2):
+        rows = made.learnable(40, 1 + place)
+        for i in range(40):
+            for item, kind, age in zip(*(rows[n][i].tolist() for n in ("items", "types", "ages")), strict=True):
+                if kind == 8 and item in keys:
+                    expected.add((1000 * place + i, 17000 - int(age), item // 2))
+    found = purchases_in(files, recipes.WIDTHS, 1, keys, texts)
+    users = sorted({u for u, _, _ in expected}, key=lambda u: (u % 2**32).to_bytes(16, "little")[::-1])
+    assert len(found.users) == len(expected)
+    assert {(users[u], d, t) for u, d, t in zip(*(c.tolist() for c in found), strict=True)} == expected

@@ -31,6 +31,9 @@ SCENES: dict[str, dict[str, Any]] = {
         "value_loss": "squared",
     },
     "fgm": {"method": Method("full"), "adversarial": "fgm"},
+    "learnt weights, balanced, adapters": {"net": 3, "weighting": "uncertainty", "balance_weight": 0.4, "momentum": 0.0},
+    "learnt weights, in parts": {"weighting": "uncertainty", "value_loss": "squared", "micro_batch": 3},
+    "sharded, learnt weights": {"method": Method("full"), "spread": True, "weighting": "uncertainty"},
     "sharded": {"method": Method("full"), "spread": True},
     "sharded, in parts": {"method": Method("lora", lora_rank=2), "spread": True, "micro_batch": 2},
     "sharded, adamw, recomputed": {
@@ -75,6 +78,8 @@ def shard(rank: int, world_size: int) -> Callable[[], AbstractContextManager[Ite
 
 def train(encoder_path: str, scene: str, ranks: Any, folder: Path | None = None) -> dict[str, Any]:
     options = COMMON | SCENES[scene]
+    if "net" in options:  # the width of its adapters
+        options["net"] = made.model(encoder_path, Method("full"), adapter_width=options["net"])
     training = made.training(
         encoder_path,
         train=batches(ranks.rank, ranks.world_size),
@@ -88,7 +93,7 @@ def train(encoder_path: str, scene: str, ranks: Any, folder: Path | None = None)
             module.p = 0.0
     training._per_epoch, training._total, training._every = STEPS, 2 * STEPS, STEPS
     done = training.run()
-    return {"weights": done.weights, "history": done.progress.history}
+    return {"weights": done.weights, "history": done.progress.history, "learnt": done.learnt}
 
 
 def one_rank(rank: int, world_size: int, port: int, encoder_path: str, into: str) -> None:
@@ -134,6 +139,8 @@ def test_two_ranks_equal_one_with_the_whole_batch(scenes: tuple[str, list[dict[s
         for figure, value in mine.items():
             assert theirs[figure] == pytest.approx(value, rel=1e-3, abs=1e-5), figure
     assert found[0][scene]["history"] == found[1][scene]["history"]
+    assert found[0][scene]["learnt"] == pytest.approx(whole["learnt"], rel=1e-3, abs=1e-5) == found[1][scene]["learnt"]
+    assert bool(whole["learnt"]) == ("learnt" in scene)
 
 
 @pytest.mark.parametrize("scene", ["full", "sharded"])

@@ -79,4 +79,44 @@ def test_the_card_says_what_it_must() -> None:
         "## Limits",
     ):
         assert part in card, part
+    assert "Pre-training" not in card and "Kinds of" not in card
     assert "no amounts" in model_card(replace(meta, has_amounts=False), Sample(1, ("x",), 1, ("y",)), history, "")
+
+
+TOWER = {"kind": "attention", "layers": 2, "width": 8, "events": 6}
+OF_SEQUENCES = {
+    **{f"sequence_behaviour_{kind}_{n}": 0.5 for kind in ("buy", "look", "review") for n in ("precision", "recall", "f1")},
+    "sequence_behaviour_rows": 1234.0,
+    "sequence_behaviour_loss": 0.7,
+    "sequence_behaviour_base_loss": 0.9,
+}
+
+
+def _card(found: dict[str, float], **more: object) -> str:
+    history = [{"step": 0.0, "loss": 4.0, "category_loss": 3.0, "category_kl_bits": 2.0, "value_loss": 1.0, **found}]
+    off = {"behaviour": "the sequences show buy alone"}
+    settings = {"training": {"sequence_behaviour_weight": 0.2}}
+    meta = replace(META, metrics={"best_step": 0.0, "steps": 9.0}, settings=settings, route="tower", tower=TOWER, off=off)
+    return model_card(replace(meta, **more), Sample(1, ("x",), 1, ("y",)), history, "done")  # type: ignore[arg-type]
+
+
+def test_the_card_tells_the_kinds_of_sequences_or_why_not() -> None:
+    assert "## Kinds of sequences\n\nThe head is off: the sequences show buy alone." in _card({})
+    kinds = {"behaviour_rows": 9.0, "behaviour_loss": 1.0, "behaviour_base_loss": 1.0}
+    kinds |= {f"behaviour_{k}_{n}": 0.5 for k in ("buy", "look", "review") for n in ("precision", "recall", "f1")}
+    card = _card(kinds | OF_SEQUENCES, off={})
+    assert "(1,234 sequences); log loss 0.7000, always saying the shares of the kinds 0.9000:" in card
+    assert "| sequence_behaviour_loss: what most of a sequence's second half is, log loss, nats | 0.7000 | 0.7000 |" in card
+    assert "No sequence of the validation examples" in _card(kinds, off={})
+    assert "Kinds of sequences" not in _card(kinds, off={}, settings={})
+
+
+def test_the_card_tells_what_pre_training_did() -> None:
+    figures = {"retrieval_loss": 6.5, "recall": 0.05, "kept_neighbours": 1.0}
+    told = {"kind": "both", "step": 0, "texts": 32386, "pairs": 410000}
+    told |= {f"{when}_{n}": v for when in ("start", "best") for n, v in figures.items()}
+    card = _card({}, pretraining=told)
+    assert "Continued pre-training (both) on 32,386 item texts and 410,000 pairs of texts" in card
+    assert "Kept: the untouched encoder, which none of them beat" in card
+    assert "| held-out partners among the first ten | 0.0500 | 0.0500 |" in card
+    assert "Kept: step 50, by" in _card({}, pretraining=told | {"step": 50})

@@ -242,6 +242,9 @@ RESUMED: dict[str, dict[str, Any]] = {
     "full": {"method": Method("full")},
     "bottleneck": {"method": Method("bottleneck", bottleneck_width=3)},
     "prefix": {"method": Method("prefix", virtual_tokens=2)},
+    "learnt weights": {"weighting": "uncertainty"},
+    "learnt weights, in parts, adafactor": {"weighting": "uncertainty", "micro_batch": 3, "optimiser": "adafactor"},
+    "balanced": {"balance_weight": 0.5},
     "cosine, smoothed, graded": {"schedule": "cosine", "label_smoothing": 0.1, "value_loss": "squared"},
 }
 
@@ -265,6 +268,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(encoder_path: str, tmp_p
         made.training(encoder_path, folder=tmp_path, train=dying, checkpoint_every=2, **options).run()
     resumed = made.training(encoder_path, folder=tmp_path, checkpoint_every=2, **options).run()
     assert resumed.progress.history == whole.progress.history
+    assert resumed.learnt == whole.learnt
     assert all(torch.equal(whole.weights[n], resumed.weights[n]) for n in whole.weights)
 
 
