@@ -52,7 +52,9 @@ from equipoise.settings import chosen, parse_command_line
 from equipoise.store import Store
 
 SHORTLIST = 50
-EVERYBODY = 10_000_000
+EXAMPLES = 600_000
+"""Candidates at most, over all cuts; households are sampled (seeded) to stay below: about half of Complete Journey's."""
+
 FOLDS = 2
 USER_TOKENS = 96
 """Word pieces that a user's text is made for: 9 heaviest names, 4 of late, 3 items."""
@@ -166,7 +168,7 @@ def main() -> None:
     vectors = [store.read(f"feature.{n}_vectors") for n in ("user", "item")]
     users = vectors[0].filter(F.col("as_of") == F.lit(as_of))
     limits = Limits(**chosen(s.recommend, Limits), **chosen(s.interests, Limits), horizon_days=s.segments.horizon_days)
-    limits = replace(limits, value_cuts=limits.value_cuts + 1, value_examples=EVERYBODY)
+    limits = replace(limits, value_cuts=limits.value_cuts + 1, value_examples=EXAMPLES)
     after = as_of + timedelta(days=limits.horizon_days)  # a horizon later, as_of itself is the latest cut that tells
     inputs = Inputs(every.filter(F.col("event_date") < F.lit(after)), shown, users, users, vectors[1])
     valuation = Valuation(inputs, limits, after, users.count(), 0)
