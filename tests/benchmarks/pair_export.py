@@ -3,12 +3,13 @@
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory 3g tests/benchmarks/pair_export.py \\
     --settings conf/demo.toml --as-of 2017-11-06     (after make demo; writes .gpu/pairs/pairs.npz)
 
-Rows are user × item on a shortlist: the SHORTLIST candidates with the highest chance to be in the next trip. At as_of these are
-the candidates and p_next_trip of gold.user_item_values; at the earlier cuts that the value model learns from, its candidates
-there, judged by trees that have not seen the user (two folds of users). Arrays, n rows, u users:
+Rows are user × item on a shortlist: the SHORTLIST candidates of the value model with the highest chance to be in the next trip,
+at as_of and at the earlier cuts that it learns from; candidates of history and popularity, the sources that it has at every
+cut. What the trees say is said at as_of by those that value_items learns at the cuts before, and at these by trees that have
+not seen the user (two folds of users). Arrays, n rows, u users:
 
 user, item, cut   (n,) places; cut counts the dates of `cuts`, the last is as_of
-label             (n,) the item is in the first trip from the cut on (within the horizon; at as_of, within `days_after`)
+label             (n,) the item is in the first trip from the cut on, within the horizon
 told              (n,) the user had such a trip
 logit             (n,) log odds of the trees
 features          (n, F) float16, NaN for null; names in feature_names
@@ -26,34 +27,34 @@ import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jobs.build_features import recipe
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 
 from equipoise.evaluate.baselines.pairs import ease
 from equipoise.features import build
-from equipoise.features.sequences import item_names, sequences
+from equipoise.features.sequences import CELL_NAMES, CELLS, item_names, sequences
 from equipoise.features.text import parts_for
-from equipoise.features.visits import cells, gathered
-from equipoise.features.visits import visits as category_visits
-from equipoise.recommend.history import visits
 from equipoise.recommend.learn import NEXT, fit
 from equipoise.recommend.neighbours import ITEMS_PER_USER, MIN_USERS, NEIGHBOURS, SHRINK
-from equipoise.recommend.pairs import FEATURES, featured
+from equipoise.recommend.pairs import FEATURES
 from equipoise.recommend.rules import shown_only
-from equipoise.recommend.values import Inputs, Limits, Valuation, check_inputs, matrix, outcomes
+from equipoise.recommend.values import Inputs, Limits, Valuation, matrix, outcomes
 from equipoise.settings import chosen, parse_command_line
 from equipoise.store import Store
 
 SHORTLIST = 50
+EXAMPLES = 600_000
+"""Candidates at most, over all cuts; households are sampled (seeded) to stay below: about half of Complete Journey's."""
+
 FOLDS = 2
 USER_TOKENS = 96
 """Word pieces that a user's text is made for: 9 heaviest names, 4 of late, 3 items."""
@@ -74,34 +75,20 @@ def best(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered.groupby(["cut", "user_id"]).cumcount() < SHORTLIST]
 
 
-def earlier(valuation: Valuation, seed: int) -> pd.DataFrame:
-    """Shortlists at the training cuts; p by trees that were fitted on the other folds of users."""
+def shortlists(valuation: Valuation, tested: date, seed: int) -> pd.DataFrame:
+    """Shortlists at every cut. p: before `tested`, by trees that were fitted on the other folds of users; there, by trees that
+    were fitted on all users at the cuts before, as value_items fits them."""
     plain = [F.col(n).cast("float").alias(n) for n in FEATURES]
     rows = valuation.examples().select("user_id", "item_id", "cut", *plain, "happened", "told").toPandas()
     rows = rows.sort_values(["cut", "item_id", "user_id"], ignore_index=True)
-    rows["label"] = rows["happened"].to_numpy() & 4 > 0
-    fold, told, x = fold_of(rows["user_id"]), rows["told"].to_numpy(bool), matrix(rows)
+    label, told, x = rows["happened"].to_numpy() & 4 > 0, rows["told"].to_numpy(bool), matrix(rows)
+    before, fold = rows["cut"].to_numpy() < tested, fold_of(rows["user_id"])
+    say(f"{len(rows):,} candidates at {', '.join(map(str, sorted(valuation.cuts)))}")
     p = np.zeros(len(rows))
-    for f in range(FOLDS):
-        seen = fold != f
-        p[~seen] = fit(x[seen], {NEXT: rows["label"].to_numpy()[seen]}, {NEXT: told[seen]}, seed).probabilities(x[~seen])[NEXT]
-    return best(rows.assign(p=p).drop(columns="happened"))
-
-
-def at_as_of(valuation: Valuation, values: DataFrame, events: DataFrame, days: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The shortlists of gold.user_item_values with what came true, and per user the size of the first trip."""
-    lim, as_of = valuation.limits, valuation.as_of
-    visited = visits(events, event_weights=lim.event_weights)
-    trips, happened = outcomes(visited, [as_of], days)
-    here = valuation.histories.filter(F.col("cut") == F.lit(as_of))
-    listed = values.select("user_id", "item_id", F.lit(as_of).alias("cut"), F.col("p_next_trip").alias("p"))
-    found = featured(listed, here, valuation.mains).join(happened, ["user_id", "item_id", "cut"], "left")
-    found = found.join(trips.select("user_id", "first_trip"), "user_id", "left")
-    plain = [F.col(n).cast("float").alias(n) for n in FEATURES]
-    in_first = (F.coalesce("happened", F.lit(0)).bitwiseAND(4) > 0).alias("label")
-    columns = ["user_id", "item_id", "cut", "p", *plain, in_first, F.col("first_trip").isNotNull().alias("told")]
-    sizes = happened.filter(F.col("happened").bitwiseAND(4) > 0).groupBy("user_id").agg(F.count(F.lit(1)).alias("size"))
-    return best(found.select(*columns).toPandas()), sizes.toPandas()
+    for asked in [*((before & (fold == f)) for f in range(FOLDS)), ~before]:
+        seen = before & ~asked
+        p[asked] = fit(x[seen], {NEXT: label[seen]}, {NEXT: told[seen]}, seed).probabilities(x[asked])[NEXT]
+    return best(rows.assign(p=p, label=label).drop(columns="happened"))
 
 
 def texts_at(store: Store, how: build.Recipe, cuts: Sequence[date]) -> pd.DataFrame:
@@ -116,7 +103,7 @@ def texts_at(store: Store, how: build.Recipe, cuts: Sequence[date]) -> pd.DataFr
         pairs=pairs,
         profiles=made.profiles,
         weights=made.weights,
-        cells=gathered(cells(category_visits(made.daily), pairs)),
+        cells=pairs.limit(0).withColumn("cell_categories", F.array().cast(CELL_NAMES)).withColumn("cells", F.array().cast(CELLS)),
         cuts=how.all_cuts,
         max_items=how.max_items,
         parts=parts_for(USER_TOKENS),
@@ -179,23 +166,19 @@ def main() -> None:
     every = store.read("silver.events")
     shown = shown_only(store.read("silver.item_categories"), store.read("silver.items"), s.recommend.exclude_categories)
     vectors = [store.read(f"feature.{n}_vectors") for n in ("user", "item")]
-    at = [f.filter(F.col("as_of") == F.lit(as_of)) for f in (store.read("gold.user_interests"), vectors[0])]
+    users = vectors[0].filter(F.col("as_of") == F.lit(as_of))
     limits = Limits(**chosen(s.recommend, Limits), **chosen(s.interests, Limits), horizon_days=s.segments.horizon_days)
-    inputs = Inputs(every.filter(F.col("event_date") < F.lit(as_of)), shown, at[0], at[1], vectors[1])
-    users, items_shown, _ = check_inputs(inputs)
-    valuation = Valuation(inputs, limits, as_of, users, items_shown)
-    if store.version("gold.user_item_values") is None:  # what value_items would write
-        values = valuation.values(valuation.learnt()[0])
-    else:
-        values = store.read("gold.user_item_values").filter(F.col("as_of") == F.lit(as_of))
-    assert s.evaluate.labels_until is not None
-    days = (s.evaluate.labels_until - as_of).days
-    shortlists, sizes = at_as_of(valuation, values, every.join(shown.select("item_id").distinct(), "item_id", "left_semi"), days)
-    say(f"{len(shortlists):,} pairs at {as_of}, {int(shortlists['label'].sum()):,} in the first trip of {days} days")
-    rows = pd.concat([earlier(valuation, s.recommend.seed), shortlists], ignore_index=True)
-    say(f"{len(rows):,} pairs with those at {', '.join(map(str, valuation.cuts))}")
-    how = replace(recipe(s, asked.settings_dir, as_of), training_cuts=max(1, limits.value_cuts - 1))
-    dates = sorted({*valuation.cuts, as_of})
+    limits = replace(limits, value_cuts=limits.value_cuts + 1, value_examples=EXAMPLES)
+    after = as_of + timedelta(days=limits.horizon_days)  # a horizon later, as_of itself is the latest cut that tells
+    inputs = Inputs(every.filter(F.col("event_date") < F.lit(after)), shown, users, users, vectors[1])
+    valuation = Valuation(inputs, limits, after, users.count(), 0)
+    rows = shortlists(valuation, as_of, s.recommend.seed)
+    happened = outcomes(valuation.visited, [as_of], limits.horizon_days)[1].join(valuation.mains, "item_id", "left_semi")
+    first = happened.filter(F.col("happened").bitwiseAND(4) > 0).groupBy("user_id")
+    sizes = first.agg(F.count(F.lit(1)).alias("size")).toPandas()
+    say(f"{len(rows):,} pairs on shortlists")
+    how = replace(recipe(s, asked.settings_dir, as_of), training_cuts=max(1, limits.value_cuts - 2))
+    dates = sorted(valuation.cuts)
     told = texts_at(store, how, dates)
     items = store.read("silver.items").select("item_id", "text").toPandas().set_index("item_id")["text"]
     user_names, user = np.unique(rows["user_id"].to_numpy(str), return_inverse=True)
@@ -205,7 +188,7 @@ def main() -> None:
     user_texts, user_text = np.unique(by_cut.fillna("").to_numpy(str), return_inverse=True)
     item_texts, item_text = np.unique(items.reindex(rows["item_id"]).fillna("").to_numpy(str), return_inverse=True)
     own = valuation.histories.select("user_id", "item_id", "cut", F.col("own_10").cast("float").alias("own"), "own_56d", "visits")
-    own = own.filter("own > 0").join(shown.select("item_id").distinct(), "item_id", "left_semi").toPandas()
+    own = own.filter((F.col("own") > 0) & (F.col("cut") < F.lit(after))).toPandas()
     whole = np.union1d(item_names_, own["item_id"].to_numpy(str))
     scores = np.zeros((len(rows), 3), np.float32)
     new = np.ones(len(rows), bool)
@@ -220,7 +203,7 @@ def main() -> None:
         scores[here] = counted(kept, often, user[here], asked_item)
         new[here] = np.asarray(kept[user[here], asked_item]).ravel() == 0
         say(f"{day}: {kept.nnz:,} user × item counted")
-    mine = at[1].select("user_id", "vector").toPandas().set_index("user_id")["vector"].reindex(user_names)
+    mine = users.select("user_id", "vector").toPandas().set_index("user_id")["vector"].reindex(user_names)
     needed = spark.createDataFrame([(str(n),) for n in item_names_], "item_id STRING")
     theirs = vectors[1].join(needed, "item_id").select("item_id", "vector").toPandas().set_index("item_id")["vector"]
     u_vec, i_vec = np.stack(mine.to_numpy()), np.stack(theirs.reindex(item_names_).to_numpy())

@@ -94,7 +94,13 @@ class Data:
     @cached_property
     def known(self) -> Small:
         """(n, 1 + F) what the pair model's logit reads: log odds of the trees, and the trees' features."""
-        return np.concatenate([self.of["logit"][:, None], self.features], axis=1)
+        return np.concatenate([unfolded(self.of["logit"])[:, None], self.features], axis=1)
+
+
+def unfolded(logits: NDArray[Any]) -> Small:
+    """Log odds such that the pair model's logit, which takes signed logarithms of its features, reads them as they are."""
+    out: Small = (np.sign(logits) * np.expm1(np.abs(logits))).astype(np.float32)
+    return out
 
 
 def vectors(encoder: TextEncoder, tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Small:
@@ -145,8 +151,9 @@ class Bench:
             Method(lora_layers="all", lora_rank=a.rank), a.learning_rate, passes=a.passes, batch_pairs=a.batch,
             max_steps=a.max_steps, evaluations=a.looks, seed=seed,
         )  # fmt: skip
-        draw = np.random.default_rng(seed).random(len(d.of["size"]))
-        held = draw[d.of["user"][rows]] < VALIDATION_SHARE
+        users = np.unique(d.of["user"][rows])
+        drawn = np.random.default_rng(seed).permutation(users)[: max(1, round(VALIDATION_SHARE * len(users)))]
+        held = np.isin(d.of["user"][rows], drawn)
         net = build_pair(str(self.path), features=features.shape[1], method=how.method, seed=seed).to(a.device)
         net.encoder.autocast = self.half
         start = time.perf_counter()
@@ -225,7 +232,7 @@ def scores_of(bench: Bench) -> tuple[dict[str, list[Floats]], TextEncoder]:
     cosine, encoder = bench.cosines()
     took = time.perf_counter() - start
     say(f"vectors of {len(d.texts('user_texts')):,} user texts and {len(d.texts('item_texts')):,} item texts: {took:.1f} s")
-    logit, near, ease, svd = d.of["logit"], *d.of["counted"].T
+    logit, near, ease, svd = unfolded(d.of["logit"]), *d.of["counted"].T
     user = d.of["user"][d.test].astype(np.int64)
     alike = {"neighbours": near, "EASE": ease, "SVD": svd}
     out: dict[str, list[Floats]] = {PUBLISHED: [logit[d.test]]}
@@ -248,14 +255,16 @@ def scores_of(bench: Bench) -> tuple[dict[str, list[Floats]], TextEncoder]:
     pair = {
         "pair model: text alone": [r.text.astype(np.float64) for r in runs],
         "pair model: text and features": [r.joint.astype(np.float64) for r in runs],
-        "trees and pair model: logit": [bench.stacked(told[0], r.held_out, test=(told[1], r.text)) for r in runs],
+        "trees and pair model: logit": [
+            bench.stacked(told[0], unfolded(r.held_out), test=(told[1], unfolded(r.text))) for r in runs
+        ],
         "trees with the pair model's score as a feature": [
             bench.boosted(r.held_out, r.text, s) for s, r in zip(seeds, runs, strict=True)
         ],
     }
     whole = [np.stack([c[w] for c in (logit, cosine, near, ease, svd)]) for w in (d.train, d.test)]
     pair["trees, content, alike users and pair model: logit"] = [
-        bench.stacked(*whole[0], r.held_out, test=(*whole[1], r.text)) for r in runs
+        bench.stacked(*whole[0], unfolded(r.held_out), test=(*whole[1], unfolded(r.text))) for r in runs
     ]
     out |= pair
     if len(runs) > 1:

@@ -49,9 +49,10 @@ def frame_of(tokenizer: Any) -> Frame:
 def kept(first: Ints, second: Ints, room: int) -> tuple[Ints, Ints]:
     """Tokens kept of either text when both share `room` places: the longer gives first, so that half of it is each one's own.
 
-    As Hugging Face's longest_first in one step; an odd place goes to the first text.
+    As Hugging Face's longest_first in one step; an odd place goes to the longer text, of equal ones to the second.
     """
-    right = np.minimum(second, np.maximum(room // 2, room - first))
+    half = room // 2 + room % 2 * (second >= first)
+    right = np.minimum(second, np.maximum(half, room - first))
     return np.minimum(first, room - right), right
 
 
@@ -71,8 +72,9 @@ class PairTexts:
                 "of either text; give it more"
             )
         self._pad = int(tokenizer.pad_token_id or 0)
-        self._users, self._items = (_ids(tokenizer, texts, self._room) for texts in (users, items))
-        self._user_sizes, self._item_sizes = (np.array([len(r) for r in rows], np.int64) for rows in (self._users, self._items))
+        (self._users, self._user_sizes), (self._items, self._item_sizes) = (
+            _ids(tokenizer, t, self._room) for t in (users, items)
+        )
 
     def lengths(self, user: Ints, item: Ints) -> Ints:
         """(n,) tokens of each pair, its special ones included."""
@@ -95,8 +97,9 @@ class PairTexts:
         return torch.from_numpy(tokens), torch.from_numpy(mask), torch.from_numpy(segments)
 
 
-def _ids(tokenizer: Any, texts: Sequence[str | None], most: int) -> list[list[int]]:
+def _ids(tokenizer: Any, texts: Sequence[str | None], most: int) -> tuple[list[list[int]], Ints]:
+    """The first `most` token ids of each text, and how many it has in all."""
     if not len(texts):
-        return []
-    found = tokenizer([text or "" for text in texts], add_special_tokens=False, truncation=True, max_length=most)
-    return [list(row) for row in found["input_ids"]]
+        return [], np.zeros(0, np.int64)
+    found = tokenizer([text or "" for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
+    return [list(row[:most]) for row in found], np.array([len(row) for row in found], np.int64)
