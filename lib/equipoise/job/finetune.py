@@ -20,6 +20,7 @@ from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
 from equipoise.training import launch
 from equipoise.training.augment import AugmentOptions
+from equipoise.training.held_out import HeldOut, rows_in, without
 from equipoise.training.options import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import dates_of, described, vocabulary
@@ -48,6 +49,11 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
     categories, population = vocabulary(ctx.read(READS[2]))
     sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, horizon_days=s.segments.horizon_days)
     scratch = ctx.registry.checkpoints(ctx.run_id)
+    if t.held_out_users:
+        held = HeldOut(t.held_out_users, t.held_out_seed)
+        train, validation = (without(f, held, scratch / name) for f, name in ((train, "train"), (validation, "validation")))
+        sample = replace(sample, training_rows=rows_in(train), validation_rows=rows_in(validation))
+        ctx.say(f"a share of {held.share:g} of the users is held out: {sample.training_rows:,} examples are left")
     files = Files(train, validation, Widths(s.encoder.max_tokens, len(categories), len(H_FEATURES)))
     start = start or fitted_start(
         files,

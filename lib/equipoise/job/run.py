@@ -58,6 +58,7 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
 def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
     started = time.monotonic()
     settings = invocation.settings
+    job = job.under(settings)
     spark = session(f"equipoise {job.name}")
     warehouse = _absolute(settings.warehouse)
     store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")

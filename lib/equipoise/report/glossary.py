@@ -101,6 +101,7 @@ LEADING = {
     "leaves": ("ndcg", "recall", "recall_explore"),
     "explore": ("explore_slot_precision", "explore_slot_cost", "ndcg"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
+    "interests_utc": ("kl_bits", "ndcg", "js_bits"),
     "categories": ("ap", "entry_ap", "auc"),
     "new_items": ("ndcg", "recall"),
     "value": ("auc", "ap_nonbuyers", "ngini"),
@@ -134,6 +135,11 @@ TASKS: dict[str, tuple[str, str]] = {
         "Which categories come next?",
         "A predicted distribution over categories against the shares of the label window.",
     ),
+    "interests_utc": (
+        "Which categories come next, as others measured it?",
+        "The same on raw UTC dates and the users and categories of the published figures; what the model saw of the first UTC "
+        "day counts for nobody.",
+    ),
     "categories": (
         "Which categories will they visit, and which anew?",
         "Every user × category pair, ordered by a score, against the visits of the label window; entry: not visited for 84 days.",
@@ -158,6 +164,8 @@ ROUTES = {
 
 METHODS: dict[str, str] = {
     **{route: f"{text}; with λ and slots: the published lists that were built on it" for route, text in ROUTES.items()},
+    **{f"{route} without text": "the same models with nothing in place of text: what counts alone say" for route in ROUTES},
+    **{f"{route} unseen": "the same, trained without the users that it is judged on" for route in ROUTES},
     **{f"{route} predicted_share": "categories in the order the model expects them" for route in ROUTES},
     **{
         f"newcomer_ranker + {route} kernel": "the ranker, and likeness to the history by the encoder's vectors"
