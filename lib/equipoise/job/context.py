@@ -29,7 +29,7 @@ class Job:
     """One verb: what it reads and writes, and which settings can change its result.
 
     sections: of the settings, but for what `ignores` names as section.key. promotes: a published model may become CURRENT.
-    spared: which of `reads` some settings do without.
+    spared: which of `reads` some settings do without. of_registry: what of the published models decides the result.
     earlier: gold tables whose slices that were published before as_of are read too, where there are any.
     """
 
@@ -46,6 +46,7 @@ class Job:
     extra_inputs: Callable[[Settings, Path], dict[str, str]] | None = None
     artifacts: Callable[[Settings], list[Path]] | None = None
     spared: Callable[[Settings], tuple[str, ...]] | None = None
+    of_registry: Callable[[Settings, Registry, date], dict[str, str]] | None = None
 
     def under(self, settings: Settings) -> Job:
         """The job as these settings have it: without what they spare it from reading."""

@@ -18,7 +18,7 @@ from equipoise.models.statistics import Prior
 from equipoise.settings import Settings, chosen, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
-from equipoise.training import launch
+from equipoise.training import launch, warm
 from equipoise.training.augment import AugmentOptions
 from equipoise.training.held_out import HeldOut, rows_in, without
 from equipoise.training.options import Options
@@ -93,7 +93,11 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         off=off,
         beside=asdict(method) if tower is None and method.method in BESIDE else {},
     )
+    goes_on_with = _warm(ctx, meta, method)
+    if goes_on_with:
+        meta = replace(meta, settings={**meta.settings, "began_with": Path(goes_on_with).name})
     return Recipe(
+        warm=goes_on_with,
         encoder_path=encoder_path,
         train_files=train,
         validation_files=validation,
@@ -110,6 +114,21 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         sample=sample,
         **ctx.registry.places(ctx.run_id),
     )
+
+
+def _warm(ctx: Context, meta: ModelMeta, method: Method) -> str:
+    """Folder of the model to go on with, or '' and the reason told."""
+    s = ctx.settings
+    if s.training.warm_start == "none":
+        return ""
+    found = warm.predecessor(ctx.registry, ctx.as_of)
+    if found is None:
+        ctx.say(f"warm start: no model was promoted for a date before {ctx.as_of}; training starts fresh")
+        return ""
+    folder = ctx.registry.trusted(found)
+    reason = warm.why_not(folder, meta, method, trusted_encoder=s.encoder.path)
+    ctx.say(f"warm start: not from {found}: {reason}; training starts fresh" if reason else f"warm start: goes on with {found}")
+    return "" if reason else str(folder)
 
 
 def _augment(ctx: Context) -> AugmentOptions:
