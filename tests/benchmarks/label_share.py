@@ -162,9 +162,8 @@ def main() -> None:
     told: list[Row] = []
     for share in ask.shares:
         labels = [labelled(of, share, seed) for seed in range(1, ask.seeds + 1)]
-        _say(
-            f"{share} % of the users labelled: {len(labels[0].learn):,} examples learnt from, {len(labels[0].choose):,} to choose by"
-        )
+        sizes = f"{len(labels[0].learn):,} examples learnt from, {len(labels[0].choose):,} to choose by"
+        _say(f"{share} % of the users labelled: {sizes}")
         each = [methods(of, mine, judged, ask, seed) for seed, mine in enumerate(labels, start=1)]
         told += compared(of, judged, {name: [one[name] for one in each] for name in each[0]}, share)
     _table(told, ask.shares, len(judged), ask.seeds)
@@ -196,7 +195,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--pair-steps", type=int, default=1200)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--encoder", action="append", default=[], help="NAME=DIR of another encoder, such as one trained further")
+    parser.add_argument("--encoder", action="append", default=[], help="NAME=DIR of another encoder, one trained further say")
     parser.add_argument("--untouched", default=MINILM, help="directory of the untouched encoder")
     parser.add_argument("--shares", default="1,10,100", help="per cent of the users")
     parser.add_argument("--rows", default="", help="also writes rows of gold.evaluation, a JSON a line")
