@@ -6,7 +6,7 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \
 
 from __future__ import annotations
 
-from equipoise.evaluate import arms
+from equipoise.evaluate import arms, measured
 from equipoise.evaluate.prepare import prepare
 from equipoise.evaluate.protocol import ListTables, Tables
 from equipoise.evaluate.run import evaluate
@@ -36,7 +36,9 @@ JOB = Job(
     ignores=("evaluate.also",),
     uses_model=True,
     extra_inputs=lambda s, _: (
-        {"models": published_models(s.warehouse), "audiences": str(s.audiences.response_days)} | arms.told(s.evaluate.arms)
+        {"models": published_models(s.warehouse), "audiences": str(s.audiences.response_days)}
+        | arms.told(s.evaluate.arms)
+        | measured.told(s.evaluate.measured)
     ),
 )
 
@@ -54,6 +56,7 @@ def run(ctx: Context) -> None:
         ready = prepare(ctx.spark, tables, told, scored, held_out, meta.categories, ctx.say)
     tried = arms.Experiment(s.evaluate.arms, s.evaluate.control, s.evaluate.split, s.evaluate.arms_since)
     found = arms.compared(ctx.read("ops.feedback"), tried, ctx.as_of, ctx.say) if lists else []
+    found += measured.read(s.evaluate.measured, ctx.as_of)
     ctx.replace("gold.evaluation", frame(ctx.spark, evaluate(ready, ctx.say) + found, s.source.name), {"as_of": ctx.as_of})
 
 

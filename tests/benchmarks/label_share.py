@@ -13,10 +13,9 @@ households; with several seeds losses are means over them.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from scipy.special import xlogy
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import log_loss, mean_poisson_deviance
 
+from equipoise.evaluate import measured
 from equipoise.evaluate.bootstrap import per_user
 from equipoise.evaluate.metrics import pooled
 from equipoise.evaluate.metrics.distribution import smoothed
@@ -136,12 +136,12 @@ def compared(of: Examples, judged: Ints, found: dict[str, list[Said]], share: in
     for name, runs in found.items():
         one = mean_of(runs)
         pair = pooled.binned(counts > 0, one.visits, np.ones(counts.shape, dtype=bool))
-        measured = (
+        values = (
             per_user("kl_bits", one.category_bits - entropy, share),
             per_user("visit_bits", one.visit_bits, share),
             replace(per_user("ap", one.visit_bits, share), statistic=pooled.average_precision, arrays=pair),
         )
-        out.append(Method(name, (measured,), len(runs)))
+        out.append(Method(name, (values,), len(runs)))
     users = np.unique(of.user[judged], return_inverse=True)[1].astype(np.int64)
     whole = Comparison("label_share", "validation", users, tuple(out), COUNTS, split="validation")
     base = Base.of(np.unique(of.user[judged]), RESAMPLES, 1)
@@ -168,7 +168,7 @@ def main() -> None:
         told += compared(of, judged, {name: [one[name] for one in each] for name in each[0]}, share)
     _table(told, ask.shares, len(judged), ask.seeds)
     if ask.rows:
-        Path(ask.rows).write_text("".join(json.dumps(asdict(replace(r, draws=None, resampled=None))) + "\n" for r in told))
+        measured.write(ask.rows, told)
 
 
 def _table(told: list[Row], shares: list[int], users: int, seeds: int) -> None:

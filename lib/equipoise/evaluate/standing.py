@@ -81,6 +81,16 @@ def _cells(one: Line) -> tuple[str, ...]:
     return one.target.name, one.where, _cell(one.simple), _cell(one.boosted), mine, _sd(one.judged), one.must or "–", one.verdict
 
 
+def means(found: Sequence[Line], cost: str) -> str:
+    """What the mean of all models gains over a single one, per target and window, and what it costs; '' without such rows."""
+    gains = gain_of_mean(found)
+    if not gains:
+        return ""
+    head = "| task | window from | mean of the models − one |\n|---|---|---|"
+    rows = "\n".join(f"| {name} | {where} | {_ends(gap, signed=True)} |" for name, where, gap in gains)
+    return f"\n## The mean of the models\n\n{cost or 'Its cost was not measured here.'}\n\n{head}\n{rows}\n"
+
+
 def _notes(found: Sequence[Line]) -> list[str]:
     counted = {v: sum(one.verdict == v for one in found) for v in (HOLDS, FAILS, OPEN)}
     return [

@@ -42,6 +42,8 @@ KEPT = {
     "categories": ("ap", "auc", "entry_ap"),
     "new_items": ("ndcg", "recall"),
     "value": ("auc", "ngini"),
+    "other_shop": ("ndcg",),
+    "label_share": ("kl_bits", "visit_bits", "ap"),
 }
 """Metrics whose resampled values are kept, over all users and by length of history: see `Base`."""
 

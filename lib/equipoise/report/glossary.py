@@ -37,6 +37,7 @@ METRICS: dict[str, Metric] = {
     "ap_nonbuyers": Metric("Precision, non-buyers", UP, "average precision in finding those who will not buy, the rarer class"),
     "ngini": Metric("Spend Gini", UP, "normalised Gini: 1 orders users by spend perfectly"),
     "ap": Metric("Average precision", UP, "precision in finding what comes true, over all thresholds"),
+    "visit_bits": Metric("Visits", DOWN, "log loss of a visit in each category, summed, in bits; a proper score"),
     "entry_ap": Metric("Entry precision", UP, "the same among pairs that were not visited for 84 days"),
     "decile_lift": Metric("Decile lift", UP, "spend of the top tenth against the mean"),
     "brier": Metric("Brier score", DOWN, "mean squared error of the probability of buying"),
@@ -147,6 +148,14 @@ TASKS: dict[str, tuple[str, str]] = {
     "new_items": (
         "Who buys what nobody had before?",
         "Items first seen in the label window, ranked for the users who took one: no count can help, only what an item is.",
+    ),
+    "other_shop": (
+        "What is the encoder worth in another shop?",
+        "MovieLens: genres of each user's last fifth of liked films, ranked by the cosine with the mean of the films before.",
+    ),
+    "label_share": (
+        "What do few labels teach?",
+        "Trained on a part of the users' labels, in per cent behind the @, and judged on the windows after the newest cut.",
     ),
     "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
     "campaigns": (

@@ -22,6 +22,9 @@ class Evaluate(Section):
         0.0, description="Share of the users whom one more model is trained without, to be judged on them; 0: no such model."
     )
     lists: bool = Field(True, description="False: the learner alone is evaluated, and run_all makes no lists and no report.")
+    measured: tuple[str, ...] = Field(
+        (), description="Files of rows that benchmarks measured elsewhere (their --rows), to stand in gold.evaluation too."
+    )
     also: tuple[str, ...] = Field((), description="Other warehouses whose gold.evaluation stands in the table of print_standing.")
     floors: bool = Field(False, description="Reproduce the published floors on raw UTC dates (complete_journey only).")
     exclude_categories: tuple[str, ...] = Field(

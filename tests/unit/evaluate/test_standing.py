@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+from equipoise.errors import SettingsError
+from equipoise.evaluate import measured
 from equipoise.evaluate.bootstrap import per_user
+from equipoise.evaluate.cost import in_turns
 from equipoise.evaluate.paired import Asked, Figures
 from equipoise.evaluate.standing import FAILS, HOLDS, OPEN, Line, gain_of_mean, lines, text
 from equipoise.evaluate.table import Base, Comparison, Method, rows
@@ -158,3 +164,47 @@ def test_only_leading_metrics_keep_resamples() -> None:
     measures = [per_user("kl_bits", np.arange(3.0)), per_user("js_bits", np.arange(3.0))]
     got = rows(Comparison("interests", FIRST, np.arange(3), (Method.fixed("a", measures),)), resamples=50, seed=1, base=base)
     assert {r.metric: r.draws is not None for r in got} == {"kl_bits": True, "js_bits": False}
+
+
+class Timed:
+    """A model that takes so many seconds by a clock of its own."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+
+    def predict(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        self._clock[0] += self._seconds
+        return batch
+
+    def encode(self, texts: list[str], max_tokens: int | None = None) -> Any:
+        raise AssertionError("scoring asks for predictions")
+
+
+def test_the_cost_of_a_mean_is_its_time_over_that_of_one_model() -> None:
+    now = [0.0]
+    models = [Timed(now, s) for s in (1.0, 2.0, 3.0)]
+    rows_of = pa.RecordBatch.from_pydict({"a": [1, 2]})
+    cost = in_turns(models, rows_of, clock=lambda: now[0])  # type: ignore[arg-type]
+    assert (cost.models, cost.rows) == (3, 2)
+    assert (cost.least, cost.ratio, cost.most) == (2.0, 3.0, 6.0), "6 seconds over 3, 2 and 1"
+
+
+def test_rows_measured_elsewhere_come_back_with_their_resamples_as_of_the_date(tmp_path: Path) -> None:
+    base = Base.of(np.arange(5), 50, 1)
+    one = Method("fine-tuned encoder", ((per_user("ndcg", np.arange(5.0), 10),),), 1)
+    (made,) = rows(Comparison("other_shop", "elsewhere", np.arange(5), (one,)), resamples=50, seed=1, base=base)
+    file = str(tmp_path / "rows.jsonl")
+    measured.write(file, [made])
+    (back,) = measured.read([file], date(2017, 11, 6))
+    assert back == replace(made, origin=FIRST)
+    assert made.draws is not None and back.draws == pytest.approx(made.draws, abs=1e-6)
+    assert measured.told([file]) != measured.told([file, file])
+
+
+@pytest.mark.parametrize(("text_of", "said"), [(None, "no such file"), ("{", "line 1 .* not JSON"), ('{"task": "a"}', "too few")])
+def test_a_file_that_holds_no_rows_is_refused(text_of: str | None, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    if text_of is not None:
+        file.write_text(text_of)
+    with pytest.raises(SettingsError, match=said):
+        measured.read([str(file)], date(2017, 11, 6))

@@ -20,7 +20,7 @@ ANCHOR, TITLE = "language", "Where language pays"
 PLAIN = (
     *("ema_dirichlet", "ema_popularity", "prior", "ever_popularity", "logit_pairs", "boosted_pairs"),
     *("leaf_share", "popular_leaf", "attribute_kernel", RANKER),
-    *("genres counted", "popular genres", "counts", "boosted"),
+    *("genres counted", "popular genres", "boosted trees"),
 )
 """Methods without language that a text has to beat."""
 
@@ -52,6 +52,10 @@ def _three(label: str, group: str) -> tuple[Question, ...]:
         Question(f"{label}: categories entered anew, AP", Asked("categories", "entry_ap", group=group)),
         Question(f"{label}: next window, KL bits", Asked("interests", "kl_bits", group=group)),
     )
+
+
+def _labels(metric: str, share: int) -> Asked:
+    return Asked("label_share", metric, share, split="validation")
 
 
 LABELS = (1, 10, 100)
@@ -87,7 +91,7 @@ PARTS = (
         "Another shop",
         "The encoder as fine-tuned here, read on another source, beside the untouched encoder.",
         (Question("NDCG@10", Asked("other_shop", "ndcg", 10), "fine-tuned encoder", "untouched encoder"),),
-        "no row speaks of another source; python -m tests.benchmarks.zero_shot prints the comparison.",
+        "no row speaks of another source; tests.benchmarks.zero_shot --rows FILE measures it, evaluate.measured names it.",
     ),
     Part(
         "labels",
