@@ -342,6 +342,7 @@ def test_users_that_a_model_did_not_train_on_are_judged_apart(world: World, rows
     assert set(apart.index.get_level_values("user_group")) == {"all"}
 
 
+@pytest.mark.slow
 def test_the_learner_alone_needs_no_lists(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A warehouse where nobody made lists: the other tasks have the figures that they have with lists."""
     made = build(spark, tmp_path / "warehouse")
