@@ -93,11 +93,11 @@ def _cost(store: Store, settings: Settings, key: bytes, as_of: date) -> Cost | N
     profile, sequences = (store.read(f"feature.{t}").filter(at) for t in ("user_profile", "sequences"))
     users = profile.select("user_id", features).join(sequences.drop("as_of"), "user_id").orderBy("user_id").limit(ROWS)
     wanted = pa.schema([*FEATURES_IN, *(EVENTS_IN if meta.route == "tower" else ())])
-    rows = users.select(*wanted.names).toArrow().cast(wanted).combine_chunks().to_batches()
+    found = [row.asDict(recursive=True) for row in users.select(*wanted.names).collect()]
     trends = trends_at(store.read("feature.category_trends"), as_of, meta.categories)
     say(NAME, f"scoring {ROWS} users with one model and with {len(names)}, in turns")
     models = [Predictor.load(registry.trusted(n), threads=os.cpu_count() or 1, trends=trends) for n in names]
-    return in_turns(models, rows[0]) if rows else None
+    return in_turns(models, pa.RecordBatch.from_pylist(found, schema=wanted)) if found else None
 
 
 def resolve_key(settings: Settings, path: Path) -> bytes:
