@@ -136,17 +136,19 @@ def _line(figures: Figures, target: Target, where: str, origins: tuple[str, ...]
         (m, gap) for m in rivals if judged and (gap := figures.difference(target.asked, judged.method, m, origins)) is not None
     ]
     line = Line(target, where, best[0], best[1], judged, tuple(ours[1:]), tuple(gains), "", "")
-    return _judged(line, {m: n.told.value for m, n in rivals.items()})
+    return _judged(line, {m: n.told.value for m, n in rivals.items()}, alone=len(figures.origins) < len(target.origins))
 
 
-def _judged(line: Line, values: dict[str, float]) -> Line:
-    """With what is asked at this window in words, and whether it holds."""
+def _judged(line: Line, values: dict[str, float], *, alone: bool) -> Line:
+    """With what is asked at this window in words, and whether it holds. alone: there is no other window of the target's."""
     target, sign = line.target, 1.0 if line.target.more_is_better else -1.0
     musts: list[tuple[str, bool | None]] = []
     mine = line.judged.told.value if line.judged else None
     if line.where in target.least:
         least = target.least[line.where]
         musts.append((f"{'≥' if sign > 0 else '≤'} {_number(least)}", None if mine is None else sign * (mine - least) >= 0))
+    elif BOTH in target.least and alone:
+        musts.append((f"{'≥' if sign > 0 else '≤'} {_number(target.least[BOTH])} over both windows", None))
     gains = dict(line.gains)
     for other in target.beats:
         gap = gains.get(other)

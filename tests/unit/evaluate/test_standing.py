@@ -92,6 +92,11 @@ def test_thresholds_hold_per_window_and_over_both() -> None:
     assert at[BOTH].must == "≤ 1.9550"
 
 
+def test_a_threshold_over_both_windows_waits_for_the_second() -> None:
+    line = found(table(row("text_lora", 1.9, seeds=5), row("ema_dirichlet", 2.0)), least={BOTH: 1.955})[FIRST]
+    assert (line.must, line.verdict) == ("≤ 1.9550 over both windows", OPEN)
+
+
 def test_thresholds_of_one_shop_are_not_asked_of_another() -> None:
     elsewhere = table(row("text_lora", 5.0, seeds=1, source="simulated"), row("ema_dirichlet", 2.0, source="simulated"))
     assert found(elsewhere, least={FIRST: 1.96})[FIRST].verdict == ""
