@@ -13,6 +13,8 @@ unexport PYTHONPATH
 unexport SPARK_HOME
 
 AS_OF ?= 2017-11-06
+LATER ?= 2017-12-04
+SEEDS ?= 5
 SETTINGS ?= conf/demo.toml
 WAREHOUSE ?= warehouse
 DRIVER_MEMORY ?= 3g
@@ -36,8 +38,10 @@ movielens: setup ## The same pipeline on MovieLens-100k (ratings, several genres
 	@bash .ci/movielens.sh
 	@$(RUN_ALL) --settings conf/movielens.toml --as-of 1998-03-02
 
-evaluate: setup ## The full evaluation table over five training seeds
-	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE) --evaluate.seeds 5
+evaluate: setup ## Five training seeds at AS_OF and at LATER, then the table of what the learner was to reach; goes on where it stopped
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE) --evaluate.seeds $(SEEDS) --evaluate.held_out_users 0.2
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(LATER) --warehouse $(WAREHOUSE)-$(LATER) --evaluate.seeds $(SEEDS) --evaluate.lists false
+	@$(SUBMIT) jobs/print_standing.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) --evaluate.also '["$(WAREHOUSE)-$(LATER)"]'
 
 sql: setup ## Spark SQL with every table and view registered
 	@test -f $(WAREHOUSE)/views.sql || { echo "no $(WAREHOUSE)/views.sql; run make demo first" >&2; exit 1; }
@@ -120,6 +124,6 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 	@python -m equipoise.report.dictionary
 
 clean: ## Remove what runs leave behind; keeps the environment and the jars
-	@rm -rf warehouse warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf warehouse warehouse-$(LATER) warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test faults bench bench-quality gpu-check lock dictionary clean

@@ -6,6 +6,7 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from equipoise.job import Context, Job, main
@@ -16,6 +17,8 @@ from equipoise.models.package import checksums
 from equipoise.settings import Settings, chosen, resolve
 from equipoise.training import launch
 from equipoise.training.judge import GATE, Gate, GateOptions
+from equipoise.training.registry import Registry
+from equipoise.training.warm import predecessor
 
 
 def decisive(s: Settings, folder: Path) -> dict[str, str]:
@@ -26,7 +29,15 @@ def decisive(s: Settings, folder: Path) -> dict[str, str]:
     return {"prior": prior, "encoder": encoder, "tower": tower, "weights": weights, "amounts": str(s.source.has_amounts)}
 
 
-JOB = Job("finetune_encoder", reads=READS, sections=("training",), ignores=GATE, publishes_model=True, extra_inputs=decisive)
+def goes_on_with(s: Settings, registry: Registry, as_of: date) -> dict[str, str]:
+    """The model whose weights an incremental training begins with."""
+    return {"warm": predecessor(registry, as_of) or "none"} if s.training.warm_start == "current" else {}
+
+
+JOB = Job(
+    "finetune_encoder", reads=READS, sections=("training",), ignores=GATE, publishes_model=True, extra_inputs=decisive,
+    of_registry=goes_on_with,
+)  # fmt: skip
 
 
 def run(ctx: Context) -> None:

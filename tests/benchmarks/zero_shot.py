@@ -1,6 +1,6 @@
 """Another shop: the encoder as fine-tuned on one source, read on MovieLens-100k as it is, beside the untouched encoder.
 
-python -m tests.benchmarks.zero_shot --warehouse warehouse [--model MODEL_ID] [--resamples 2000]
+python -m tests.benchmarks.zero_shot --warehouse warehouse [--model MODEL_ID] [--resamples 2000] [--rows FILE]
 
 Of each user's ratings of 4 and more, in order of time, the last fifth is the truth: how often each genre is there. Genres are
 ranked by the cosine of their name with the mean vector of the films before. NDCG@10 with these counts as gains.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from equipoise.evaluate import measured
 from equipoise.evaluate.arrays import shares
 from equipoise.evaluate.bootstrap import per_user
 from equipoise.evaluate.metrics.distribution import graded_ndcg
-from equipoise.evaluate.table import Comparison, Method, Row, rows
+from equipoise.evaluate.table import Base, Comparison, Method, Row, rows
 from equipoise.inference.texts import TextVectors
 from equipoise.settings.model import resolve
 from equipoise.training.registry import Registry
@@ -31,6 +31,7 @@ from tests.small_models import MINILM
 LIKED, HELD_OUT, K = 4.0, 0.2, 10
 MAX_TOKENS = 32
 UNTOUCHED, TUNED = "untouched encoder", "fine-tuned encoder"
+TASK, WITH_GENRES = "other_shop", "title and genres"
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def compared(encoders: dict[str, TextVectors], resamples: int) -> list[Row]:
     wanted = shares(truth)[tested]
     out: list[Row] = []
     texts = {
-        "title and genres": (named["title"] + ", " + named["genres"].str.replace(" ", ", ")).tolist(),
+        WITH_GENRES: (named["title"] + ", " + named["genres"].str.replace(" ", ", ")).tolist(),
         "title alone": named["title"].tolist(),
     }
     for text, written in texts.items():
@@ -85,8 +86,11 @@ def compared(encoders: dict[str, TextVectors], resamples: int) -> list[Row]:
             mean = summed(encoder.encode(written, MAX_TOKENS).astype(np.float64), ~later)
             mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
             scores[name] = mean @ encoder.encode(list(genres.columns), MAX_TOKENS).astype(np.float64).T
-        methods = [Method.fixed(n, [per_user("ndcg", graded_ndcg(wanted, s[tested], K), K)]) for n, s in scores.items()]
-        out += rows(Comparison(text, date.min.isoformat(), tested, tuple(methods), UNTOUCHED), resamples=resamples, seed=1)
+        each = {n: (per_user("ndcg", graded_ndcg(wanted, s[tested], K), K),) for n, s in scores.items()}
+        methods = [Method(n, (m,), 1 if n == TUNED else None) for n, m in each.items()]
+        base = Base.of(users, resamples, 1)
+        whole = Comparison(TASK, text, tested, tuple(methods), UNTOUCHED)
+        out += rows(whole, resamples=resamples, seed=1, base=base)
     return out
 
 
@@ -96,6 +100,7 @@ def main() -> None:
     parser.add_argument("--warehouse", default="warehouse")
     parser.add_argument("--model", help="a model id of the warehouse; else CURRENT")
     parser.add_argument("--resamples", type=int, default=2000)
+    parser.add_argument("--rows", help="also writes rows of gold.evaluation, for evaluate.measured")
     asked = parser.parse_args()
     registry = Registry.of(asked.warehouse)
     model = asked.model or registry.current()
@@ -104,11 +109,13 @@ def main() -> None:
     how = {"device": torch.device("cpu"), "bfloat16": False, "tokens_per_batch": 8192}
     paths = {UNTOUCHED: resolve(MINILM, Path()), TUNED: registry.path(model) / "encoder"}
     found = compared({name: TextVectors.pretrained(path, **how) for name, path in paths.items()}, asked.resamples)  # type: ignore[arg-type]
-    told = {(r.task, r.method, r.metric): r for r in found}
+    if asked.rows:
+        measured.write(asked.rows, [r for r in found if r.origin == WITH_GENRES])
+    told = {(r.origin, r.method, r.metric): r for r in found}
     minus = f"ndcg_minus_{UNTOUCHED}"
     sys.stdout.write(f"\nMovieLens-100k, {found[0].n:,} users, NDCG@{K} of genres; model {model}\n\n")
     sys.stdout.write(f"| item text | method | NDCG@{K} | − {UNTOUCHED} |\n|---|---|---|---|\n")
-    for task, method in dict.fromkeys((r.task, r.method) for r in found):
+    for task, method in dict.fromkeys((r.origin, r.method) for r in found):
         cells = [told.get((task, method, metric)) for metric in ("ndcg", minus)]
         shown = [f"{r.value:.4f} [{r.ci_low:.4f}, {r.ci_high:.4f}]" if r and r.ci_low is not None else "" for r in cells]
         sys.stdout.write(f"| {task} | {method} | {' | '.join(shown)} |\n")

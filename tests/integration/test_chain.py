@@ -52,7 +52,7 @@ def test_the_shell_script_runs_the_same_jobs_in_the_same_order() -> None:
     first = re.findall(r"^submit (\w+) ", text, re.MULTILINE)
     rest = re.findall(r"^for job in ([\w ]+);", text, re.MULTILINE)
     assert tuple([*first, *rest[0].split()]) == ORDER
-    by_hand = {"run_all", "promote_model", "search_settings", "maintain_tables", "serve_tables"}
+    by_hand = {"run_all", "promote_model", "search_settings", "maintain_tables", "serve_tables", "print_standing"}
     assert {p.stem for p in (ROOT / "jobs").glob("*.py")} == {*ORDER, *by_hand}
 
 
@@ -60,6 +60,17 @@ def test_several_seeds_train_a_model_each_and_the_settings_own_last(argv: list[s
     settings = parse_command_line([*argv, "--evaluate.seeds", "3", "--training.seed", "5"], needs_as_of=True).settings
     trained = [more for name, more in steps(settings) if name == "finetune_encoder"]
     assert trained == [("--training.seed", "7"), ("--training.seed", "6"), ()]
+
+
+def test_the_learner_alone_needs_half_of_the_jobs_and_a_model_without_some_users_is_trained_beside(argv: list[str]) -> None:
+    flags = ["--evaluate.lists", "false", "--evaluate.held_out_users", "0.2", "--evaluate.seeds", "2"]
+    settings = parse_command_line([*argv, *flags], needs_as_of=True).settings
+    made = list(steps(settings))
+    assert [name for name, _ in made if name != "finetune_encoder"] == [
+        "ingest_events", "build_features", "score_users", "segment_users", "track_migration", "evaluate_models",
+    ]  # fmt: skip
+    trained = [more for name, more in made if name == "finetune_encoder"]
+    assert trained == [("--training.held_out_users", "0.2"), ("--training.seed", "2"), ()]
 
 
 def test_every_job_runs_once_in_order(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +47,13 @@ def panel() -> tuple[Behaviour, Catalogue]:
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[tuple[str, str, str], Row]:
-    found = [r for c in floors.comparisons(*panel()) for r in rows(c, resamples=400, seed=1)]
+def shop() -> tuple[Behaviour, Catalogue]:
+    return panel()
+
+
+@pytest.fixture(scope="module")
+def measured(shop: tuple[Behaviour, Catalogue]) -> dict[tuple[str, str, str], Row]:
+    found = [r for c in floors.comparisons(*shop) for r in rows(c, resamples=400, seed=1)]
     return {(r.task, r.method, r.metric): r for r in found}
 
 
@@ -77,3 +84,36 @@ def test_the_known_gains_are_found_again(measured: dict[tuple[str, str, str], Ro
     assert decay.ci_low is not None
     assert decay.ci_low > 0
     assert -0.0063 <= dirichlet.value <= -0.0050
+
+
+def test_a_model_is_asked_on_the_same_users_and_lines(
+    shop: tuple[Behaviour, Catalogue], measured: dict[tuple[str, str, str], Row]
+) -> None:
+    """Both windows together are the published comparison; a model that says what the baseline says gets its figures."""
+    log, catalogue = shop
+    once = floors.interests_utc(log, catalogue, date(2017, 11, 6), {}, {})
+    later = floors.interests_utc(log, catalogue, date(2017, 12, 4), {}, {})
+    assert once is not None and later is not None
+    assert len(once.unit) + len(later.unit) == 3317
+    for metric in ("js_bits", "kl_bits", "ndcg"):
+        sums = [m.value() * len(c.unit) for c in (once, later) for n in c.methods[1:] for m in n.measures() if m.metric == metric]
+        assert sum(sums) / 3317 == pytest.approx(measured["floors_interests", "ema_dirichlet", metric].value)
+    assert floors.interests_utc(log, catalogue, date(2017, 11, 7), {}, {}) is None, "no window of theirs begins there"
+
+
+def test_what_a_model_saw_of_the_first_utc_day_counts_for_nobody(shop: tuple[Behaviour, Catalogue]) -> None:
+    """The evening before as_of is the first UTC day of the window, and the model has read it."""
+    log, catalogue = shop
+    start = floors.DAY_0 + 309
+    evening = (log.utc_day == start) & (np.arange(len(log.day)) % 2 == 0)
+    local = replace(log, day=np.where(evening, start - 1, log.day))
+    users, width = len(log.users), len(catalogue.categories)
+    answers = {"sure": [np.eye(width)[catalogue.main[log.item[np.searchsorted(log.user, np.arange(users))]]]]}
+    seen = floors.interests_utc(local, catalogue, date(2017, 11, 6), answers, {})
+    unseen = floors.interests_utc(log.where(~evening), catalogue, date(2017, 11, 6), answers, {})
+    assert seen is not None and unseen is not None
+    kept = np.isin(seen.unit, unseen.unit)
+    mine = {m.metric: m.take(np.flatnonzero(kept)).arrays[0] for m in seen.methods[-1].measures()}
+    theirs = {m.metric: m.arrays[0] for m in unseen.methods[-1].measures()}
+    np.testing.assert_allclose(mine["kl_bits"], theirs["kl_bits"])
+    assert len(seen.unit) >= len(unseen.unit), "who counts is told by all lines of the window, as published"

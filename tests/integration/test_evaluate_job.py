@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -11,12 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from equipoise.evaluate.metrics.distribution import EPSILON
 from equipoise.job.run import run
 from equipoise.models import TowerOptions
+from equipoise.models.package import MANIFEST, META, checksums
+from equipoise.training.held_out_users import HeldOut
 from equipoise.training.registry import Registry
 from tests.conftest import ROOT
 from tests.integration.evaluate_world import AS_OF, DAYS, FUEL, SLOTS, SOURCE, UNTIL, K, World, build
@@ -77,9 +82,10 @@ def arguments(world: World, *flags: str, as_of: date = AS_OF) -> list[str]:
     return ["--settings", str(Path(world.store.root).parent / "settings.toml"), "--as-of", str(as_of), *flags]
 
 
-def table(world: World) -> pd.DataFrame:
+def table(world: World, split: str = "test") -> pd.DataFrame:
     return (
         world.store.read("gold.evaluation")
+        .filter(F.col("split") == split)
         .toPandas()
         .set_index(["task", "method", "metric", "origin", "user_group"])
         .sort_index()
@@ -299,3 +305,58 @@ def test_labels_that_end_too_early_are_refused_with_the_way_out(world: World, ca
     early = arguments(world, f"--evaluate.labels_until={AS_OF + timedelta(days=3)}")
     assert run(module.JOB, module.run, early, Path("evaluate_models.py")) == 2
     assert f"set it to {AS_OF + timedelta(days=DAYS)} or later" in capsys.readouterr().err
+
+
+def test_the_model_without_its_text_stands_beside_it_and_rows_can_be_paired(world: World, rows: pd.DataFrame) -> None:
+    """The difference of two rows' resamples has the interval that the job gives for their difference."""
+    alone = f"{MODEL} without text"
+    for task, metric in (("categories", "ap"), ("interests", "kl_bits"), ("value", "auc")):
+        assert value(rows, task, alone, metric) != value(rows, task, MODEL, metric)
+    at = [rows.loc[("interests", m, "kl_bits", str(AS_OF), "all")] for m in (MODEL, "ema_dirichlet")]
+    assert at[0]["resampled"] == at[1]["resampled"]
+    gaps = np.array(at[0]["draws"]) - np.array(at[1]["draws"])
+    told = rows.loc[("interests", MODEL, "kl_bits_minus_ema_dirichlet", str(AS_OF), "all")]
+    assert np.quantile(gaps, (0.025, 0.975)) == pytest.approx([told["ci_low"], told["ci_high"]], abs=1e-5)
+    assert rows.loc[("interests", MODEL, "js_bits", str(AS_OF), "all"), "draws"] is None
+
+
+def test_users_that_a_model_did_not_train_on_are_judged_apart(world: World, rows: pd.DataFrame) -> None:
+    registry, held = Registry(f"{world.store.root}/models/encoder"), HeldOut(0.5, 1)
+    folder = publish(registry.staging("stranger"), str(Path(world.store.root).parent / "bert"))
+    meta = json.loads((folder / META).read_text())
+    meta["settings"] = {"training": {"held_out_users": held.share, "held_out_seed": held.seed}}
+    (folder / META).write_text(json.dumps(meta))
+    (folder / MANIFEST).write_text(json.dumps({"sha256": checksums(folder)}))
+    registry.publish(folder, "stranger")
+    module = job()
+    assert run(module.JOB, module.run, arguments(world), Path("evaluate_models.py")) == 0
+    apart, tested = table(world, "held_out_users"), table(world)
+    assert not any(m.endswith(" unseen") for m in tested.index.get_level_values("method")), "it saw some of those users"
+    assert value(tested, "value", MODEL, "auc") == value(rows, "value", MODEL, "auc")
+    mine = np.array(world.users)[held.holds(world.users)]
+    spends = [sum(m for _, m in window(world, u, AS_OF)) > 0 for u in mine]
+    expected = roc_auc_score(spends, [1 - world.p[u][0] for u in mine])
+    assert value(apart, "value", MODEL, "auc") == pytest.approx(expected)
+    gap = value(apart, "value", f"{MODEL} unseen", f"auc_minus_{MODEL}")
+    assert gap == pytest.approx(value(apart, "value", f"{MODEL} unseen", "auc") - value(apart, "value", MODEL, "auc"))
+    assert set(apart.index.get_level_values("user_group")) == {"all"}
+
+
+@pytest.mark.slow
+def test_the_learner_alone_needs_no_lists(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A warehouse where nobody made lists: the other tasks have the figures that they have with lists."""
+    made = build(spark, tmp_path / "warehouse")
+    registry = Registry(f"{made.store.root}/models/encoder")
+    registry.publish(publish(registry.staging("model-under-test"), str(tiny_bert(tmp_path / "bert"))), "model-under-test")
+    registry.promote("model-under-test")
+    (tmp_path / "settings.toml").write_text(TOML.format(warehouse=tmp_path / "warehouse"))
+    for name in ("user_item_values", "recommendations", "balance", "exploration_response", "exploration_budgets"):
+        shutil.rmtree(tmp_path / "warehouse" / "gold" / name)
+    module = job()
+    assert run(module.JOB, module.run, arguments(made), Path("evaluate_models.py")) != 0
+    assert "gold.user_item_values" in capsys.readouterr().err
+    assert run(module.JOB, module.run, arguments(made, "--evaluate.lists=false"), Path("evaluate_models.py")) == 0
+    found = table(made)
+    tasks = set(found.index.get_level_values("task"))
+    assert {"interests", "categories", "value"} <= tasks and not tasks & {"balance", "candidates", "operating_points"}
+    assert not any("λ" in m for m in found.loc["items"].index.get_level_values("method"))

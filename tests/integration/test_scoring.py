@@ -196,6 +196,8 @@ def test_trends_come_in_the_order_of_the_model_and_of_one_day_alone(spark: Spark
         rows, f"as_of DATE, cut DATE, category STRING, {', '.join(f'{name} DOUBLE' for name in TREND_VALUES)}"
     )
     assert trends_at(frame, AS_OF, ["WINE", "MILK"]) == ((0.0, 0.0, 0.0), (0.5, 0.25, 0.125))
+    with pytest.raises(ContractError, match=r"knows 2 categories, such as 'DRAMA', and none of the \d+ .*another catalogue"):
+        trends_at(frame, AS_OF, ["DRAMA", "WESTERN"])
     with pytest.raises(ContractError, match=r"no rows at 2016-01-01; run build_features --as-of 2016-01-01 first"):
         trends_at(frame, date(2016, 1, 1), ["MILK"])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,21 +67,37 @@ def averaged(measures: Sequence[Measure]) -> Measure:
 
 def draws(units: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Chunks (r, units) of how often each unit was drawn, with replacement, `units` times; the chunks hold `resamples` rows."""
+    if resamples * units <= CHUNK_CELLS:
+        yield _drawn(units, resamples, seed)
+        return
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK_CELLS // max(units, 1))
     for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        picked = rng.integers(0, units, size=(size, units)) + np.arange(size)[:, None] * units
-        yield np.bincount(picked.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+        yield _counts(rng, units, min(step, resamples - start))
 
 
-def resampled(measures: Sequence[Measure], unit: Ints, resamples: int, seed: int) -> Floats:
+@lru_cache(maxsize=1)
+def _drawn(units: int, resamples: int, seed: int) -> Floats:
+    """All draws at once; kept, since every comparison of an evaluation asks for the same."""
+    found = _counts(np.random.default_rng(seed), units, resamples)
+    found.flags.writeable = False
+    return found
+
+
+def _counts(rng: np.random.Generator, units: int, size: int) -> Floats:
+    picked = rng.integers(0, units, size=(size, units)) + np.arange(size)[:, None] * units
+    return np.bincount(picked.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+
+
+def resampled(measures: Sequence[Measure], unit: Ints, resamples: int, seed: int, units: int | None = None) -> Floats:
     """(resamples, measures): every measure on every resample of the units.
 
     Args:
         unit: unit (user) of each row, 0..units-1.
+        units: how many are drawn from; None: those that have a row. A number beyond them makes the draws the same for
+            comparisons on different users, so that their resamples go together.
     """
-    units = int(unit.max(initial=-1)) + 1
+    units = int(unit.max(initial=-1)) + 1 if units is None else units
     means = [i for i, m in enumerate(measures) if m.statistic is mean]
     values = np.stack([measures[i].arrays[0] for i in means], axis=1) if means else np.empty((len(unit), 0))
     known = ~np.isnan(values)

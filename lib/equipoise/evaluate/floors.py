@@ -6,6 +6,7 @@ beside the published figures in gold.evaluation (method 'published …'), apart 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -142,11 +143,7 @@ def _leaves(behaviour: Behaviour, catalogue: Catalogue) -> list[Comparison]:
 
 def _interests(log: Behaviour, catalogue: Catalogue) -> Comparison:
     """Next window's category shares, windows 11 and 12 pooled; windows count with 10 lines or more, and need one such before."""
-    window = (log.utc_day - WINDOW_0) // WINDOW_DAYS
-    inside = (window >= 0) & (window <= max(WINDOWS))
-    category = catalogue.main[log.item]
-    cells = (log.user[inside], window[inside], category[inside], np.ones(int(inside.sum())))
-    counts = ema.Counts(*cells, len(log.users), len(catalogue.categories))
+    counts = _counts(log, catalogue)
     lines = np.stack([counts.of_window(w).sum(1) for w in range(max(WINDOWS) + 1)], axis=1)
     full = lines >= MIN_LINES
     parts: dict[str, list[Floats]] = {}
@@ -167,6 +164,50 @@ def _interests(log: Behaviour, catalogue: Catalogue) -> Comparison:
     p = np.concatenate(truths)
     methods = tuple(Method.fixed(name, _distances(p, np.concatenate(q))) for name, q in parts.items())
     return Comparison("floors_interests", "pooled", np.concatenate(units), methods, "all_history")
+
+
+def interests_utc(
+    behaviour: Behaviour, catalogue: Catalogue, as_of: date, answers: Mapping[str, Sequence[Floats]], groups: Mapping[str, Ints]
+) -> Comparison | None:
+    """The protocol of `_interests` for the model: one window, its users and its lines; None where no window begins at as_of.
+
+    The model counts local days, so what it has seen of the window's first UTC day (the evening before as_of) is left out of the
+    truth, for every method. Its shares are renormalised over the categories that count here.
+
+    Args:
+        answers: name → (users, categories) shares, one per training seed.
+    """
+    log = behaviour.where(behaviour.bought & (behaviour.item >= 0))
+    kept = ~np.isin(catalogue.top, DROPPED) & (catalogue.main != catalogue.unknown_category)
+    log, start = log.where(kept[log.item]), day_number(as_of)
+    number, rest = divmod(start - WINDOW_0, WINDOW_DAYS)
+    if rest or number not in WINDOWS:
+        return None
+    counts = _counts(log, catalogue)
+    full = np.stack([counts.of_window(w).sum(1) for w in range(number + 1)], axis=1) >= MIN_LINES
+    truth = _counts(log.where(log.day >= start), catalogue).of_window(number)
+    tested = np.flatnonzero(full[:, number] & full[:, :number].any(1) & (truth.sum(1) > 0))
+    if not len(tested):
+        return None
+    p, base = shares(truth)[tested], ema.population(counts, number)
+    counting = {
+        "all_history": ema.all_history(counts, number),
+        "ema_dirichlet": ema.with_dirichlet(ema.ema(counts, number), base),
+    }
+    methods = [Method.fixed(name, _distances(p, q[tested])) for name, q in counting.items()]
+    mask = np.isin(np.arange(len(catalogue.categories)), catalogue.main[kept])
+    for name, runs in answers.items():
+        found = tuple(tuple(_distances(p, shares(np.where(mask, q, 0.0))[tested])) for q in runs)
+        methods.append(Method(name, found, len(runs)))
+    return Comparison("interests_utc", as_of.isoformat(), tested, tuple(methods), "ema_dirichlet", groups=groups)
+
+
+def _counts(log: Behaviour, catalogue: Catalogue) -> ema.Counts:
+    """Lines per user × UTC window × category, from window 0 to the last of WINDOWS."""
+    window = (log.utc_day - WINDOW_0) // WINDOW_DAYS
+    inside = (window >= 0) & (window <= max(WINDOWS))
+    cells = (log.user[inside], window[inside], catalogue.main[log.item][inside], np.ones(int(inside.sum())))
+    return ema.Counts(*cells, len(log.users), len(catalogue.categories))
 
 
 def _distances(p: Floats, q: Floats) -> list[Measure]:

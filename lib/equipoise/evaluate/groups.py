@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 from equipoise.evaluate.arrays import Ints, distinct
 from equipoise.evaluate.behaviour import Behaviour
 
-HISTORIES = ((1, 3, "1 to 3 days"), (4, 10, "4 to 10 days"), (11, None, "more than 10 days"))
+SHORT = "10 days or fewer"
+HISTORIES = ((1, 3, "1 to 3 days"), (4, 10, "4 to 10 days"), (1, 10, SHORT), (11, None, "more than 10 days"))
 """Days with a trip before as_of, from and to, with the group's name."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.errors import SourceError
@@ -12,6 +13,7 @@ from equipoise.evaluate.behaviour import collect_behaviour, collect_catalogue, d
 from equipoise.evaluate.groups import collect_groups
 from equipoise.evaluate.protocol import Protocol, Tables
 from equipoise.evaluate.run import Evaluation, Say
+from equipoise.training.held_out_users import HeldOut
 
 
 def prepare(
@@ -19,6 +21,7 @@ def prepare(
     tables: Tables,
     protocol: Protocol,
     vectors: Mapping[str, Sequence[DataFrame]],
+    held_out: HeldOut | None,
     categories: Sequence[str],
     say: Say,
 ) -> Evaluation:
@@ -27,6 +30,7 @@ def prepare(
     Args:
         vectors: per method name of a route frames like feature.user_vectors, the published model's route and in it that model
             first, then one per further training seed.
+        held_out: whom a model among them did not train on.
         categories: the model's categories, in the order of category_probabilities.
 
     Raises:
@@ -42,8 +46,10 @@ def prepare(
             f"no event of an evaluated user from {protocol.as_of} to {protocol.labels_until}: nothing to compare with; "
             "evaluate once the label window has passed, or take an earlier --as-of"
         )
-    predictions = {
-        name: tuple(published.prediction(v, behaviour, catalogue, categories) for v in frames) for name, frames in vectors.items()
-    }
+    predictions = {}
+    for name, frames in vectors.items():
+        say(f"{name}: {len(frames)} model(s) asked")
+        predictions[name] = tuple(published.prediction(v, behaviour, catalogue, categories) for v in frames)
     groups = collect_groups(tables.users, tables.migration, behaviour, day_number(protocol.as_of))
-    return Evaluation(protocol, tables, behaviour, catalogue, groups, predictions)
+    apart = np.flatnonzero(held_out.holds(behaviour.users)) if held_out else np.zeros(0, dtype=np.int64)
+    return Evaluation(protocol, tables, behaviour, catalogue, groups, predictions, apart)

@@ -60,12 +60,23 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class ListTables:
+    """Frames of one as_of: what users are shown, what it was chosen from, and what decides on exploring."""
+
+    values: DataFrame
+    response: DataFrame
+    budgets: DataFrame
+    recommendations: DataFrame
+
+
+@dataclass(frozen=True)
 class Tables:
     """Frames of one as_of: what is published, what it was made from, and the log with the time after as_of.
 
     examples, validation: rows whose labels end at or before as_of, for the baselines that learn. spec: their categories.
     """
 
+    lists: ListTables | None
     events: DataFrame
     items: DataFrame
     item_categories: DataFrame
@@ -75,10 +86,6 @@ class Tables:
     interests: DataFrame
     segments: DataFrame
     migration: DataFrame
-    values: DataFrame
-    response: DataFrame
-    budgets: DataFrame
-    recommendations: DataFrame
     item_vectors: DataFrame
     examples: DataFrame
     validation: DataFrame

@@ -11,16 +11,17 @@ from functools import cached_property
 import numpy as np
 from pyspark.sql import functions as F
 
-from equipoise.evaluate import floors, published
+from equipoise.evaluate import floors, published, unseen
 from equipoise.evaluate.arrays import Floats, Ints, shares
 from equipoise.evaluate.baselines import answers as told
 from equipoise.evaluate.baselines import logit, newcomers, pairs, trees
 from equipoise.evaluate.baselines import value as money
 from equipoise.evaluate.baselines.interests import Counts
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips, day_number, sample_users
-from equipoise.evaluate.protocol import Protocol, Tables
+from equipoise.evaluate.names import ENSEMBLE, METHODS, RANKER, VALUES
+from equipoise.evaluate.protocol import ListTables, Protocol, Tables
 from equipoise.evaluate.published import Prediction
-from equipoise.evaluate.table import Comparison, Row, rows, small_groups, standing
+from equipoise.evaluate.table import Base, Comparison, Row, rows, small_groups, standing
 from equipoise.evaluate.tasks import (
     balance,
     campaigns,
@@ -40,16 +41,6 @@ from equipoise.recommend.rules import may_be_shown
 from equipoise.recommend.table import Sources, rows_for_blocks
 from equipoise.segments import valued
 
-METHODS = {"text": "text_lora", "tower": "tower"}
-"""Name of a route in `method`."""
-
-ENSEMBLE = "ensemble"
-"""Name of the mean of all models' probabilities, of every seed and route, where there is more than one."""
-
-VALUES = "item_values"
-"""Name of lists by p_next_trip of gold.user_item_values alone."""
-
-RANKER = "newcomer_ranker"
 TEXT_WEIGHT = 0.3
 """Weight of the encoder's kernel, in its standard deviations, beside the learnt ranker; chosen on new items from 2017-09-11."""
 
@@ -71,7 +62,11 @@ class Evaluation:
     catalogue: Catalogue
     groups: dict[str, Ints]
     predictions: dict[str, tuple[Prediction, ...]]
-    """By method name of a route, the published model's first, and in it that model first, then the other seeds."""
+    """By method name of a route, the published model's first, and in it that model first, then the other seeds; and what these
+    say without text, and what a model says that did not train on the users held out."""
+
+    held_out: Ints
+    """Users that a model among the predictions did not train on."""
 
     @property
     def model(self) -> str:
@@ -85,8 +80,8 @@ class Evaluation:
 
     @cached_property
     def modelled(self) -> dict[str, tuple[Prediction, ...]]:
-        """Every route's predictions, and where there are several models their mean."""
-        everything = [p for found in self.predictions.values() for p in found]
+        """Every method's predictions, and where there are several whole models their mean."""
+        everything = [p for name, found in self.predictions.items() if name in METHODS.values() for p in found]
         return self.predictions | ({ENSEMBLE: (published.mean(everything),)} if len(everything) > 1 else {})
 
     @cached_property
@@ -96,37 +91,40 @@ class Evaluation:
     def comparisons(self) -> list[Comparison]:
         """Every comparison: the model at as_of, the baselines at every origin."""
         with ThreadPoolExecutor(1) as pool:  # Spark makes lists anew while the driver fits baselines
-            return self._comparisons(pool.submit(self._swept))
+            found = self._comparisons(pool.submit(self._swept, self.tables.lists) if self.tables.lists else None)
+        return [part for one in found for part in unseen.parts(one, self.held_out, self.model)]
 
-    def _comparisons(self, swept: Future[Swept]) -> list[Comparison]:
+    def _comparisons(self, swept: Future[Swept] | None) -> list[Comparison]:
         out = []
         for origin in self.protocol.origins():
             pair, windows = self._baskets(origin), self._windows(origin)
             out += [self.of_items(origin, pair), self.of_interests(origin, *windows), *self.of_value(origin)]
             if origin == self.protocol.as_of:
-                out += [
-                    *self.of_candidates(pair[0]),
-                    *self.of_categories(origin),
-                    *self.of_leaves(),
-                    *self.of_new_items(),
-                    *self.of_campaigns(),
-                    *self.of_balance(swept.result(), pair, *windows),
-                ]
-        return out + (floors.comparisons(self.behaviour, self.catalogue) if self.protocol.floors else [])
+                out += [*self.of_categories(origin), *self.of_leaves(), *self.of_new_items(), *self.of_campaigns()]
+                if swept is not None and self.tables.lists is not None:
+                    out += [*self.of_candidates(pair[0], self.tables.lists), *self.of_balance(swept.result(), pair, *windows)]
+        return out + (self.of_floors() if self.protocol.floors else [])
+
+    def of_floors(self) -> list[Comparison]:
+        """The published floors, and the model on their protocol for interests."""
+        answers = {name: [p.shares for p in found] for name, found in self.modelled.items()}
+        mine = floors.interests_utc(self.behaviour, self.catalogue, self.protocol.as_of, answers, self.groups)
+        return floors.comparisons(self.behaviour, self.catalogue) + ([mine] if mine else [])
 
     def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
         """Task items: the published lists on the first basket from the origin on."""
         one, here = self.protocol, origin == self.protocol.as_of
         lists, by_category = {}, {}
         if here:
-            shown = published.lists(self.tables.recommendations, self.behaviour, self.catalogue, one.policy.k)
-            lists[f"{self.model} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
-            lists[VALUES] = published.most_valued(self.tables.values, self.behaviour, self.catalogue, one.policy.k)
             by_category[f"{self.model} predicted_share"] = self.current.shares
             by_category["target_share"] = self._share("target_share")
+        if here and self.tables.lists:
+            shown = published.lists(self.tables.lists.recommendations, self.behaviour, self.catalogue, one.policy.k)
+            lists[f"{self.model} λ={one.policy.calibration:g} slots={one.policy.explore_slots}"] = shown
+            lists[VALUES] = published.most_valued(self.tables.lists.values, self.behaviour, self.catalogue, one.policy.k)
         return items.comparison(pair, self.catalogue, lists, by_category, origin, one.policy.k, self.groups)
 
-    def _swept(self) -> Swept:
+    def _swept(self, shown: ListTables) -> Swept:
         """The lists of a seeded sample of users made again for every λ and slots."""
         one, at = self.protocol, self.tables
         ids = sample_users(at.segments.select("user_id"), one.seed, balance.SWEEP_USERS)[0]
@@ -136,9 +134,9 @@ class Evaluation:
             at.item_categories,
             may_be_shown(at.item_categories, at.items, one.rules),
             at.interests.join(users, "user_id", "left_semi"),
-            at.values.join(users, "user_id", "left_semi"),
-            at.response,
-            at.budgets,
+            shown.values.join(users, "user_id", "left_semi"),
+            shown.response,
+            shown.budgets,
             at.items,
         )
         swept_rows = rows_for_blocks(sources, one.policy, one.popularity, users=len(ids))
@@ -195,9 +193,9 @@ class Evaluation:
         answers |= {name: [p.visits[chosen] for p in found] for name, found in self.modelled.items()}
         return [categories.comparison(seen, answers, list(self.modelled), chosen, origin, start, days, self.groups)]
 
-    def of_candidates(self, basket: NextBasket) -> list[Comparison]:
+    def of_candidates(self, basket: NextBasket, shown: ListTables) -> list[Comparison]:
         """Task candidates: every source of gold.user_item_values on the first basket after as_of."""
-        sets = published.candidate_sets(self.tables.values, self.behaviour, self.catalogue)
+        sets = published.candidate_sets(shown.values, self.behaviour, self.catalogue)
         found = candidates.comparison(basket, sets, self.protocol.as_of)
         return [found] if found else []
 
@@ -370,11 +368,13 @@ def evaluate(evaluation: Evaluation, say: Say) -> list[Row]:
     seeds = ", ".join(f"{name}: {len(found)} training seed(s)" for name, found in evaluation.predictions.items())
     say(f"{len(evaluation.behaviour.users):,} users, {seeds}")
     out = floors.published() if evaluation.protocol.floors else []
+    how = {"resamples": evaluation.protocol.resamples, "seed": evaluation.protocol.seed}
+    base = Base.of(evaluation.behaviour.users, **how)
     for one in evaluation.comparisons():
-        found = rows(one, resamples=evaluation.protocol.resamples, seed=evaluation.protocol.seed)
+        found = rows(one, **how, base=base)
         left = small_groups(one.groups, one.unit)
         small = f"; {left} of {len(one.groups)} groups have too few users and are left out" if left else ""
-        say(f"{one.task} from {one.origin}: {len(one.methods)} methods on {len(one.unit):,} rows of users{small}")
+        say(f"{one.task} from {one.origin}, {one.split}: {len(one.methods)} methods on {len(one.unit):,} rows of users{small}")
         for line in standing(found):
             say(line)
         out += found

@@ -1,4 +1,5 @@
-"""Other published models than the current one, scored in memory: those of other training seeds, and those of the other route."""
+"""Other published models than the current one, scored in memory: those of other training seeds, those of the other route, and
+those that had users held out; and what the current one and its sisters say without text."""
 
 from __future__ import annotations
 
@@ -9,21 +10,25 @@ from dataclasses import dataclass, replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.evaluate.names import METHODS, UNSEEN, WITHOUT_TEXT
 from equipoise.evaluate.protocol import Tables
-from equipoise.evaluate.run import METHODS
 from equipoise.inference.udf import score_users, with_items
 from equipoise.inference.worker import Setup
 from equipoise.models.package import ModelMeta, encoder_sha256, told_meta
+from equipoise.training.held_out import HeldOut, held_out_of
 from equipoise.training.registry import Registry
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Models beside the current one, by id: its sisters differ in the training seed alone, its rivals in the route."""
+    """Models beside the current one, by id: its sisters differ in the training seed alone, its rivals in the route, and strangers
+    in the seed and in the `held_out` of users that they did not train on."""
 
     sisters: tuple[str, ...]
     rivals: tuple[str, ...]
     rival_route: str
+    strangers: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
 
     @property
     def reads_items(self) -> bool:
@@ -40,15 +45,20 @@ def beside(registry: Registry, current: ModelMeta, seeds: int) -> Beside:
     made_of = current.table_versions, current.categories
     same = {name: m for name, m in metas.items() if (m.table_versions, m.categories) == made_of}
     sisters = [name for name, m in same.items() if _but_seed(m) == _but_seed(current)]
-    rivals = [name for name, m in same.items() if m.route != current.route]
-    return Beside(tuple(sisters[: max(0, seeds - 1)]), tuple(rivals[:seeds]), same[rivals[0]].route if rivals else "")
+    rivals = [name for name, m in same.items() if m.route != current.route and not held_out_of(m)]
+    apart = {name: of for name, m in same.items() if (of := held_out_of(m)) and _but_held_out(m) == _but_held_out(current)}
+    held_out = next(iter(apart.values()), None)
+    strangers = tuple(name for name, of in apart.items() if of == held_out)[:seeds]
+    route = same[rivals[0]].route if rivals else ""
+    return Beside(tuple(sisters[: max(0, seeds - 1)]), tuple(rivals[:seeds]), route, strangers, held_out)
 
 
 @contextmanager
 def every_model(
     registry: Registry, current: ModelMeta, seeds: int, tables: Tables, sequences: DataFrame, setup: Setup
-) -> Iterator[dict[str, list[DataFrame]]]:
-    """Per method name of a route frames like feature.user_vectors, the current route's and in it the current model's first.
+) -> Iterator[tuple[dict[str, list[DataFrame]], HeldOut | None]]:
+    """Per method name frames like feature.user_vectors, the current route's and in it the current model's first; and whom the
+    models named UNSEEN did not train on.
 
     What the others say is computed in the block, before the vectors of items go that towers read.
 
@@ -57,13 +67,19 @@ def every_model(
         setup: how the workers run a model; its path is replaced.
     """
     others = beside(registry, current, seeds)
+    mine = METHODS[current.route]
     with with_items(setup, "tower" if others.reads_items else current.route, tables.item_vectors, registry.scratch) as served:
-        found = {METHODS[current.route]: [tables.vectors]}
-        found[METHODS[current.route]] += _vectors(registry, others.sisters, current, tables.profile, sequences, served)
+
+        def said(models: Sequence[str], how: Setup = served) -> list[DataFrame]:
+            return _vectors(registry, models, current, tables.profile, sequences, how)
+
+        found = {mine: [tables.vectors, *said(others.sisters)]}
         if others.rivals:
-            rivals = _vectors(registry, others.rivals, current, tables.profile, sequences, served)
-            found[METHODS[others.rival_route]] = rivals
-        yield found
+            found[METHODS[others.rival_route]] = said(others.rivals)
+        found[mine + WITHOUT_TEXT] = said((current.model_id, *others.sisters), replace(served, without_text=True))
+        if others.strangers:
+            found[mine + UNSEEN] = said(others.strangers)
+        yield found, others.held_out
 
 
 def _vectors(
@@ -91,3 +107,8 @@ def _but_seed(meta: ModelMeta) -> tuple[object, ...]:
     kept = dict(meta.settings.get("training", {})).items()
     training = {k: v for k, v in kept if k != "seed" and not k.startswith("gate_")}
     return meta.route, {**meta.settings, "training": training}
+
+
+def _but_held_out(meta: ModelMeta) -> tuple[object, ...]:
+    training = {k: v for k, v in dict(meta.settings.get("training", {})).items() if not k.startswith("held_out_")}
+    return _but_seed(replace(meta, settings={**meta.settings, "training": training}))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 
-from equipoise.evaluate.arrays import Ints
+from equipoise.evaluate.arrays import Floats, Ints
 from equipoise.evaluate.bootstrap import Measure, averaged, interval, resampled
 from equipoise.tables.gold import EVALUATION
 from equipoise.tables.stamps import STAMPS
@@ -31,6 +34,38 @@ LEADING = {
 }
 """The metric that is told while the job runs; of kl_bits less is better."""
 
+KEPT = {
+    "items": ("ndcg",),
+    "leaves": ("ndcg",),
+    "interests": ("kl_bits", "ndcg"),
+    "interests_utc": ("kl_bits", "ndcg"),
+    "categories": ("ap", "auc", "entry_ap"),
+    "new_items": ("ndcg", "recall"),
+    "value": ("auc", "ngini"),
+    "other_shop": ("ndcg",),
+    "label_share": ("kl_bits", "visit_bits", "ap"),
+}
+"""Metrics whose resampled values are kept, over all users and by length of history: see `Base`."""
+
+KEPT_GROUPS = (EVERYBODY, "history=")
+
+
+@dataclass(frozen=True)
+class Base:
+    """Everybody that resamples draw from, whether a comparison has them or not: how many, and a mark of who they are.
+
+    Rows of one mark hold their values on the same resamples, whatever their task and origin, so that any two can be paired.
+    """
+
+    users: int
+    mark: str
+
+    @staticmethod
+    def of(ids: NDArray[Any], resamples: int, seed: int) -> Base:
+        """Users with these ids, drawn so often by a seed."""
+        digest = hashlib.sha256("\n".join([str(resamples), str(seed), *map(str, ids)]).encode())
+        return Base(len(ids), digest.hexdigest()[:16])
+
 
 @dataclass(frozen=True)
 class Row:
@@ -48,6 +83,8 @@ class Row:
     ci_high: float | None
     n: int
     seeds: int | None
+    resampled: str | None = None
+    draws: Floats | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,16 +122,18 @@ class Comparison:
     groups: Mapping[str, Ints] = field(default_factory=dict)
 
 
-def rows(comparison: Comparison, *, resamples: int, seed: int) -> list[Row]:
+def rows(comparison: Comparison, *, resamples: int, seed: int, base: Base | None = None) -> list[Row]:
     """All rows of a comparison: over all users, then per group of at least MIN_GROUP of them; undefined values are left out.
 
-    Groups hold user numbers as `unit` does.
+    Groups hold user numbers as `unit` does. With `base` these are places among its users: leading metrics then keep their
+    resamples. Without it only the users of the comparison are drawn.
     """
-    out = _rows_of(comparison, EVERYBODY, np.arange(len(comparison.unit)), resamples, seed)
+    how = (resamples, seed, base)
+    out = _rows_of(comparison, EVERYBODY, np.arange(len(comparison.unit)), *how)
     for name, members in sorted(comparison.groups.items()):
         kept = np.flatnonzero(np.isin(comparison.unit, members))
         if len(np.unique(comparison.unit[kept])) >= MIN_GROUP:
-            out += _rows_of(comparison, name, kept, resamples, seed)
+            out += _rows_of(comparison, name, kept, *how)
     return out
 
 
@@ -111,24 +150,28 @@ def standing(found: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _rows_of(comparison: Comparison, group: str, kept: Ints, resamples: int, seed: int) -> list[Row]:
-    unit = np.unique(comparison.unit[kept], return_inverse=True)[1]
+def _rows_of(comparison: Comparison, group: str, kept: Ints, resamples: int, seed: int, base: Base | None) -> list[Row]:
+    unit = comparison.unit[kept] if base else np.unique(comparison.unit[kept], return_inverse=True)[1]
     owned = [(method, measure.take(kept)) for method in comparison.methods for measure in method.measures()]
     if not owned or not len(kept):
         return []
     values = [m.value() for _, m in owned]
-    again = resampled([m for _, m in owned], unit, resamples, seed)
+    again = resampled([m for _, m in owned], unit, resamples, seed, base.users if base else None)
+    keeps = KEPT.get(comparison.task, ()) if base and group.startswith(KEPT_GROUPS) else ()
     place = {(method.name, m.metric, m.cutoff): i for i, (method, m) in enumerate(owned)}
     out: list[Row] = []
 
-    def add(method: Method, metric: str, measure: Measure, value: float, ends: tuple[float, float] | None) -> None:
+    def add(
+        method: Method, metric: str, measure: Measure, value: float, ends: tuple[float, float] | None, drawn: Floats | None = None
+    ) -> None:
         low, high = ends or (None, None)
         where = (comparison.task, method.name, metric, measure.cutoff, comparison.split, comparison.origin, group)
+        mark = base.mark if base and drawn is not None else None
         if not np.isnan(value):
-            out.append(Row(*where, value, low, high, int(measure.known().sum()), method.seeds))
+            out.append(Row(*where, value, low, high, int(measure.known().sum()), method.seeds, mark, drawn))
 
     for i, (method, measure) in enumerate(owned):
-        add(method, measure.metric, measure, values[i], interval(again[:, i]))
+        add(method, measure.metric, measure, values[i], interval(again[:, i]), again[:, i] if measure.metric in keeps else None)
         j = place.get((comparison.baseline or "", measure.metric, measure.cutoff))
         if group == EVERYBODY and j is not None and method.name != comparison.baseline:
             name = f"{measure.metric}_minus_{comparison.baseline}"
@@ -153,6 +196,7 @@ def small_groups(groups: Mapping[str, Ints], unit: Ints) -> int:
 def frame(spark: SparkSession, rows: Sequence[Row], source: str) -> DataFrame:
     """gold.evaluation without its stamps."""
     kinds = {"STRING": pa.string(), "INT": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
+    kinds["ARRAY<FLOAT>"] = pa.list_(pa.float32())
     columns = [c for c in EVALUATION.columns if c not in STAMPS]
-    records = [{"source": source, **asdict(row)} for row in rows]
+    records = [{"source": source, **{f.name: getattr(row, f.name) for f in fields(row)}} for row in rows]
     return spark.createDataFrame(pa.Table.from_pylist(records, pa.schema([(c.name, kinds[c.type]) for c in columns])))

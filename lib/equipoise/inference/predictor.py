@@ -34,15 +34,25 @@ class Predictor:
     """A loaded model; what it answers does not depend on which rows are asked together (within 1e-5 in float32)."""
 
     def __init__(
-        self, package: LoadedPackage, *, device: torch.device, bfloat16: bool, tokens_per_batch: int, trends: Trends = ()
+        self,
+        package: LoadedPackage,
+        *,
+        device: torch.device,
+        bfloat16: bool,
+        tokens_per_batch: int,
+        trends: Trends = (),
+        without_text: bool = False,
     ) -> None:
-        self._package = package
+        self._package, self._without_text = package, without_text
         self._model = package.model.eval()
         lowered = bfloat16 and not in_int8(self._model.encoder)
         self._model.encoder.autocast = torch.bfloat16 if lowered else None  # tower and heads stay in float32
         self._device = device
         self._tokens_per_batch = tokens_per_batch
         self._texts = TextVectors(package.model.encoder, package.tokenizer, device=device, tokens_per_batch=tokens_per_batch)
+        if without_text:  # what reads the vector falls silent; the rest of the head is what counting found
+            torch.nn.init.zeros_(package.model.heads.category.out.weight)
+            torch.nn.init.zeros_(package.model.heads.category.out.bias)
         self._trends = torch.tensor(trends, dtype=torch.float32, device=device)
 
     @classmethod
@@ -57,9 +67,11 @@ class Predictor:
         trends: Trends = (),
         items: str = "",
         less: Smaller = AS_IT_IS,
+        without_text: bool = False,
     ) -> Self:
         """The model published at `path`; `items`: file of an `ItemTable`, for a tower; none: the items of its examples; `less`:
-        how its encoder is made smaller. Sets the number of torch threads of this process.
+        how its encoder is made smaller; `without_text`: nothing in place of users' vectors, so that counts alone speak. Sets the
+        number of torch threads of this process.
 
         Raises:
             ModelError: when the package is incomplete or damaged, or the machine lacks the device.
@@ -71,7 +83,12 @@ class Predictor:
         if items and isinstance(package.model, TowerModel):
             package.model.look_up(ItemTable.load(items))
         return cls(
-            package, device=place, bfloat16=use_bfloat16(bfloat16, device), tokens_per_batch=tokens_per_batch, trends=trends
+            package,
+            device=place,
+            bfloat16=use_bfloat16(bfloat16, device),
+            tokens_per_batch=tokens_per_batch,
+            trends=trends,
+            without_text=without_text,
         )
 
     @property
@@ -120,6 +137,8 @@ class Predictor:
 
     def _user_vectors(self, batch: pa.RecordBatch) -> NDArray[np.float32]:
         """(n, d), in the order of the rows."""
+        if self._without_text:
+            return np.zeros((batch.num_rows, self._model.encoder.width), dtype=np.float32)
         if not isinstance(self._model, TowerModel):
             return self.encode(batch.column("behaviour_text").to_pylist(), self._package.meta.max_tokens)
         records, counts = event_records(*(batch.column(name) for name in EVENTS_IN.names))

@@ -43,13 +43,18 @@ def trends_at(trends: DataFrame, as_of: date, categories: Sequence[str]) -> Tren
     """TREND_VALUES of feature.category_trends at `as_of`, in the order of a model's categories; 0 for one that nobody visited.
 
     Raises:
-        ContractError: when nothing was counted at `as_of`.
+        ContractError: when nothing was counted at `as_of`, or the model is of another catalogue: it knows none of the categories.
     """
     now = (F.col("as_of") == F.lit(as_of)) & (F.col("cut") == F.lit(as_of))
     rows = trends.filter(now).select("category", *TREND_VALUES).collect()
     if not rows:
         raise ContractError(f"feature.category_trends has no rows at {as_of}; run build_features --as-of {as_of} first")
     found = {r["category"]: tuple(float(r[name]) for name in TREND_VALUES) for r in rows}
+    if found.keys().isdisjoint(categories):
+        raise ContractError(
+            f"the model knows {len(categories)} categories, such as {min(categories)!r}, and none of the {len(found)} that were "
+            f"visited before {as_of}, such as {min(found)!r}: it is of another catalogue; run finetune_encoder on this one"
+        )
     return tuple(found.get(c, (0.0,) * len(TREND_VALUES)) for c in categories)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Setup:
     """How a worker runs the model: where it lies, on what, with how many threads, how much at a time; the trends of now; for a
     tower the file of the items' vectors; how much smaller the encoder is made (equipoise.models.smaller). With `pretrained`,
-    model_path is a bare encoder's directory; it only encodes."""
+    model_path is a bare encoder's directory; it only encodes. without_text: counts alone speak (Predictor.load)."""
 
     model_path: str
     device: Device = "cpu"
@@ -42,6 +42,7 @@ class Setup:
     drop_layers: int = 0
     prune_heads: float = 0.0
     prune_weights: float = 0.0
+    without_text: bool = False
     manifest: str = ""
     """sha256 of the manifest that the driver saw, whose signature it has checked; "": any."""
 
@@ -82,6 +83,7 @@ def predictor(setup: Setup) -> BatchPredictor:
             trends=setup.trends,
             items=setup.items,
             less=_less(setup),
+            without_text=setup.without_text,
         )
     return _LOADED[key]
 

@@ -37,14 +37,32 @@ ORDER = (
 """Each job reads what those before it wrote."""
 
 
+LISTS = (
+    "mine_associations",
+    "profile_users",
+    "build_audiences",
+    "collect_feedback",
+    "value_items",
+    "recommend_items",
+    "watch_tables",
+    "publish_report",
+)
+"""Jobs that the evaluation of the learner alone (evaluate.lists = false) does without."""
+
+
 def steps(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Job names in order, each with the flags it gets beside the common ones.
 
-    With several evaluated seeds one model per seed is trained; only the settings' own is promoted.
+    With several evaluated seeds one model per seed is trained, and with evaluate.held_out_users one without these users; only the
+    settings' own is promoted.
     """
     for name in ORDER:
+        if name in LISTS and not settings.evaluate.lists:
+            continue
         if name == "finetune_encoder":
-            first = settings.training.seed
+            first, apart = settings.training.seed, settings.evaluate.held_out_users
+            if apart:
+                yield name, ("--training.held_out_users", str(apart))
             for seed in range(first + settings.evaluate.seeds - 1, first, -1):
                 yield name, ("--training.seed", str(seed))
         yield name, ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ class Job:
     """One verb: what it reads and writes, and which settings can change its result.
 
     sections: of the settings, but for what `ignores` names as section.key. promotes: a published model may become CURRENT.
+    spared: which of `reads` some settings do without. of_registry: what of the published models decides the result.
     earlier: gold tables whose slices that were published before as_of are read too, where there are any.
     """
 
@@ -44,6 +45,13 @@ class Job:
     promotes: bool = True
     extra_inputs: Callable[[Settings, Path], dict[str, str]] | None = None
     artifacts: Callable[[Settings], list[Path]] | None = None
+    spared: Callable[[Settings], tuple[str, ...]] | None = None
+    of_registry: Callable[[Settings, Registry, date], dict[str, str]] | None = None
+
+    def under(self, settings: Settings) -> Job:
+        """The job as these settings have it: without what they spare it from reading."""
+        spared = self.spared(settings) if self.spared else ()
+        return replace(self, reads=tuple(name for name in self.reads if name not in spared))
 
 
 @dataclass

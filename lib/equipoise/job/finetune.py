@@ -19,8 +19,9 @@ from equipoise.models.statistics import Prior
 from equipoise.settings import Settings, chosen, resolve
 from equipoise.stream import Widths
 from equipoise.tables.feature import H_FEATURES
-from equipoise.training import launch
+from equipoise.training import launch, warm
 from equipoise.training.augment import AugmentOptions
+from equipoise.training.held_out_users import HeldOut, rows_in, without
 from equipoise.training.options import Options
 from equipoise.training.recipe import Recipe
 from equipoise.training.sample import dates_of, described, vocabulary
@@ -49,6 +50,11 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
     categories, population = vocabulary(ctx.read(READS[2]))
     sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, horizon_days=s.segments.horizon_days)
     scratch = ctx.registry.checkpoints(ctx.run_id)
+    if t.held_out_users:
+        held = HeldOut(t.held_out_users, t.held_out_seed)
+        train, validation = (without(f, held, scratch / name) for f, name in ((train, "train"), (validation, "validation")))
+        sample = replace(sample, training_rows=rows_in(train), validation_rows=rows_in(validation))
+        ctx.say(f"a share of {held.share:g} of the users is held out: {sample.training_rows:,} examples are left")
     files = Files(train, validation, Widths(s.encoder.max_tokens, len(categories), len(H_FEATURES)))
     start = start or fitted_start(
         files,
@@ -91,7 +97,11 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         beside=asdict(method) if tower is None and method.method in BESIDE else {},
         pretraining=pretraining,
     )
+    goes_on_with = _warm(ctx, meta, method)
+    if goes_on_with:
+        meta = replace(meta, settings={**meta.settings, "began_with": Path(goes_on_with).name})
     return Recipe(
+        warm=goes_on_with,
         encoder_path=encoder_path,
         train_files=train,
         validation_files=validation,
@@ -108,6 +118,21 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         sample=sample,
         **ctx.registry.places(ctx.run_id),
     )
+
+
+def _warm(ctx: Context, meta: ModelMeta, method: Method) -> str:
+    """Folder of the model to go on with, or '' and the reason told."""
+    s = ctx.settings
+    if s.training.warm_start == "none":
+        return ""
+    found = warm.predecessor(ctx.registry, ctx.as_of)
+    if found is None:
+        ctx.say(f"warm start: no model was promoted for a date before {ctx.as_of}; training starts fresh")
+        return ""
+    folder = ctx.registry.trusted(found)
+    reason = warm.why_not(folder, meta, method, trusted_encoder=s.encoder.path)
+    ctx.say(f"warm start: not from {found}: {reason}; training starts fresh" if reason else f"warm start: goes on with {found}")
+    return "" if reason else str(folder)
 
 
 def _augment(ctx: Context) -> AugmentOptions:

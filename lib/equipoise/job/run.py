@@ -58,6 +58,7 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
 def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
     started = time.monotonic()
     settings = invocation.settings
+    job = job.under(settings)
     spark = session(f"equipoise {job.name}")
     warehouse = _absolute(settings.warehouse)
     store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")
@@ -70,6 +71,7 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     chosen = _decisive(job, settings)
     code = code_version(job_file)
     extra = job.extra_inputs(settings, settings_dir) if job.extra_inputs else {}
+    extra |= job.of_registry(settings, registry, as_of) if job.of_registry and registry and as_of else {}
     published = {name: _published_before(store, name, as_of) for name in job.earlier} if as_of else {}
     extra |= {f"{name} of {day}": made for name, dated in published.items() for day, made in dated.items()}
     rows = {name: store.rows_version(name) for name in job.reads}

@@ -12,6 +12,7 @@ from equipoise.report.sections import (
     evaluation,
     groups,
     interests,
+    language,
     lists,
     migration,
     monitors,
@@ -35,8 +36,9 @@ def page(
     training_log: str | None = None,
 ) -> Page:
     """The whole report of one date."""
-    made = (runs, monitors, quality, interests, migration, associations, segments, audiences, lists, balance, evaluation, groups)
-    sections = [s.section(facts) for s in made]
+    made = (runs, monitors, quality, interests, migration, associations, segments, audiences, lists, balance)
+    judged = (evaluation, language, groups)
+    sections = [s.section(facts) for s in (*made, *judged)]
     sections += [card.section(model_id, card_text, training_log), stories.section(facts)]
     header = (("source", source), ("as of", facts.as_of.isoformat()), ("model", model_id or "none"), ("run", run_id[:8]))
     versions = ", ".join(f"{name} {version}" for name, version in facts.published)

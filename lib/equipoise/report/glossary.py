@@ -37,6 +37,7 @@ METRICS: dict[str, Metric] = {
     "ap_nonbuyers": Metric("Precision, non-buyers", UP, "average precision in finding those who will not buy, the rarer class"),
     "ngini": Metric("Spend Gini", UP, "normalised Gini: 1 orders users by spend perfectly"),
     "ap": Metric("Average precision", UP, "precision in finding what comes true, over all thresholds"),
+    "visit_bits": Metric("Visits", DOWN, "log loss of a visit in each category, summed, in bits; a proper score"),
     "entry_ap": Metric("Entry precision", UP, "the same among pairs that were not visited for 84 days"),
     "decile_lift": Metric("Decile lift", UP, "spend of the top tenth against the mean"),
     "brier": Metric("Brier score", DOWN, "mean squared error of the probability of buying"),
@@ -101,6 +102,7 @@ LEADING = {
     "leaves": ("ndcg", "recall", "recall_explore"),
     "explore": ("explore_slot_precision", "explore_slot_cost", "ndcg"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
+    "interests_utc": ("kl_bits", "ndcg", "js_bits"),
     "categories": ("ap", "entry_ap", "auc"),
     "new_items": ("ndcg", "recall"),
     "value": ("auc", "ap_nonbuyers", "ngini"),
@@ -134,6 +136,11 @@ TASKS: dict[str, tuple[str, str]] = {
         "Which categories come next?",
         "A predicted distribution over categories against the shares of the label window.",
     ),
+    "interests_utc": (
+        "Which categories come next, as others measured it?",
+        "The same on raw UTC dates and the users and categories of the published figures; what the model saw of the first UTC "
+        "day counts for nobody.",
+    ),
     "categories": (
         "Which categories will they visit, and which anew?",
         "Every user × category pair, ordered by a score, against the visits of the label window; entry: not visited for 84 days.",
@@ -141,6 +148,14 @@ TASKS: dict[str, tuple[str, str]] = {
     "new_items": (
         "Who buys what nobody had before?",
         "Items first seen in the label window, ranked for the users who took one: no count can help, only what an item is.",
+    ),
+    "other_shop": (
+        "What is the encoder worth in another shop?",
+        "MovieLens: genres of each user's last fifth of liked films, ranked by the cosine with the mean of the films before.",
+    ),
+    "label_share": (
+        "What do few labels teach?",
+        "Trained on a part of the users' labels, in per cent behind the @, and judged on the windows after the newest cut.",
     ),
     "value": ("Who will buy, and how much?", "Users ordered by a score against what they did in the label window."),
     "campaigns": (
@@ -158,6 +173,8 @@ ROUTES = {
 
 METHODS: dict[str, str] = {
     **{route: f"{text}; with λ and slots: the published lists that were built on it" for route, text in ROUTES.items()},
+    **{f"{route} without text": "the same models with nothing in place of text: what counts alone say" for route in ROUTES},
+    **{f"{route} unseen": "the same, trained without the users that it is judged on" for route in ROUTES},
     **{f"{route} predicted_share": "categories in the order the model expects them" for route in ROUTES},
     **{
         f"newcomer_ranker + {route} kernel": "the ranker, and likeness to the history by the encoder's vectors"

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
+from equipoise.settings.evaluate import Evaluate
 from equipoise.settings.marketing import Audiences
 from equipoise.settings.operations import Maintenance, Monitors
 from equipoise.settings.search import Search
@@ -215,31 +216,6 @@ class Segments(Section):
     churn_days: Count = Field(84, description="churn_risk is the chance of no event of the user's own in so many days.")
     kmeans_seed: Count = Field(1, description="Seed of K-means, on RFM and on interests.")
     interest_groups: Annotated[int, Field(ge=2, le=100)] = Field(8, description="Groups of users with like interests.")
-
-
-class Evaluate(Section):
-    """Evaluation."""
-
-    labels_until: date | None = Field(
-        None, description="Events before this date may be read as labels; none: as_of + one window."
-    )
-    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over users.")
-    seeds: Count = Field(1, description="Training seeds evaluated; more than one trains and scores a model per seed.")
-    floors: bool = Field(False, description="Reproduce the published floors on raw UTC dates (complete_journey only).")
-    exclude_categories: tuple[str, ...] = Field(
-        (), description="Top-level categories that do not count in ranking accuracy, such as fuel."
-    )
-    frontier: tuple[Share, ...] = Field(
-        (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), description="λ values of the balance-against-accuracy curve."
-    )
-    arms: str = Field(
-        "", description="CSV or Parquet with user_id (pseudonym) and arm: an experiment on what was shown; empty: none."
-    )
-    control: str = Field("control", description="The arm of evaluate.arms that the others are compared with.")
-    split: dict[str, Positive] = Field({}, description="Planned part of the users per arm; empty: even.")
-    arms_since: date | None = Field(
-        None, description="First day (UTC) whose exposures belong to the experiment; none: all that are known."
-    )
 
 
 class Report(Section):

@@ -142,6 +142,14 @@ class Training(Section):
     )
     wandb: bool = Field(False, description="Weights & Biases beside TensorBoard, offline, into the training's log folder.")
     files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
+    warm_start: Literal["none", "current"] = Field(
+        "none",
+        description="current: what reads texts begins with the weights of the latest model that was promoted for an earlier as_of.",
+    )
+    held_out_users: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="Share of the users whom training and validation leave out, so that a model can be judged on them."
+    )
+    held_out_seed: Count = Field(1, description="Seed of who they are; the same users at every as_of and training seed.")
     training_cuts: Count = Field(8, description="Most recent cut dates, window boundaries, that give training examples.")
     checkpoint_every: Count = Field(50, description="Steps between checkpoints.")
     gate_metric: Literal["category", "visit", "value", "loss"] = Field(

@@ -264,7 +264,7 @@ EVALUATION = Table(
         Column("method", "STRING", "Method; λ and slots in the name."),
         Column("metric", "STRING", "Metric, such as ndcg, ndcg_full, recall, js_bits, kl_bits, auc, ngini."),
         Column("cutoff", "INT", "K of a ranking metric; 0 = none."),
-        Column("split", "STRING", "validation or test."),
+        Column("split", "STRING", "validation or test; held_out_users: on users that one of the models never trained on."),
         Column("origin", "STRING", "First date of the label window, or 'pooled' over several."),
         Column("user_group", "STRING", "'all' or attribute=value."),
         Column("value", "DOUBLE", "The value."),
@@ -272,6 +272,13 @@ EVALUATION = Table(
         Column("ci_high", "DOUBLE", "Upper end.", "not bootstrapped"),
         Column("n", "BIGINT", "Users behind the value."),
         Column("seeds", "INT", "Training seeds averaged.", "nothing stochastic in the method"),
+        Column(
+            "resampled",
+            "STRING",
+            "Mark of the users that were drawn again; rows of one mark can be paired, over tasks and origins.",
+            "draws are not kept",
+        ),
+        Column("draws", "ARRAY<FLOAT>", "The value on each of those resamples, in their order.", "kept for leading metrics only"),
         *STAMPS,
     ),
 )

@@ -19,6 +19,7 @@ from equipoise.models.fit_pairs import start_counted
 from equipoise.models.statistics import start_heads
 from equipoise.training.recipe import Recipe
 from equipoise.training.tracking import to_stdout
+from equipoise.training.warm import encoder_of, go_on
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -134,10 +135,12 @@ def _train(recipe: Recipe) -> dict[str, Any]:
 
 
 def _begun(recipe: Recipe, device: Any) -> Any:
-    """The model of the recipe's route, untrained, with heads that know what counting says."""
+    """The model of the recipe's route, untrained or as its predecessor was, with heads that know what counting says."""
     model = _untrained(recipe, device)
     start_heads(model.heads, recipe.start.statistics)
     start_counted(model.heads, load_file(recipe.start.counted))
+    if recipe.warm:
+        go_on(model, Path(recipe.warm))
     return model
 
 
@@ -155,7 +158,7 @@ def _untrained(recipe: Recipe, device: Any) -> Any:
         "seed": recipe.options.seed,
     }
     if recipe.tower is None:
-        model = build(recipe.encoder_path, **sizes, method=recipe.method)
+        model = build(encoder_of(Path(recipe.warm)) if recipe.warm else recipe.encoder_path, **sizes, method=recipe.method)
         if recipe.dropout is not None:
             set_dropout(model.encoder.backbone, recipe.dropout)
         return model

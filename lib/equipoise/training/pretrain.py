@@ -20,7 +20,7 @@ from equipoise.models.contrast import KnownPairs, contrast_loss, negatives, pull
 from equipoise.models.encoder import TextEncoder
 from equipoise.models.masked import MaskedHead, Words, masked_loss, masked_tokens
 from equipoise.models.methods import Method, prepared
-from equipoise.training.held_out import LEAST_HELD_OUT, HeldOut, drawn, hold_out, judged
+from equipoise.training.held_out_pairs import LEAST_HELD_OUT, HeldOut, drawn, hold_out, judged
 from equipoise.training.optimiser import rate_factor
 from equipoise.training.step import clip, step_seed
 from equipoise.training.together import Together

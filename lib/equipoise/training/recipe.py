@@ -48,6 +48,9 @@ class Recipe:
     dropout: float | None = None
     """Of the whole encoder; None: as it was pretrained."""
 
+    warm: str = ""
+    """Folder of the published model whose weights it goes on with; "": the pretrained encoder and untrained heads."""
+
     augment: AugmentOptions | None = None
     task_adapter_width: int = 0
     sharded: bool = False
@@ -59,6 +62,7 @@ class Recipe:
         said = asdict(self)
         for name in ("train_files", "validation_files"):
             said[name] = [Path(f).name for f in said[name]]
+        said["warm"] = Path(self.warm).name
         for name in ("counted", "fresh", "figures"):
             del said["start"][name]
         for name in ("staging", "checkpoints", "logs", "threads", "meta", "items", "sharded", "wandb"):

@@ -7,7 +7,9 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -17,12 +19,31 @@ from equipoise.features.labels import label_windows
 from equipoise.features.sequences import item_names, sequences
 from equipoise.features.text import parts_for
 from equipoise.features.visits import cells, gathered, trends, visits
+from equipoise.inference.interface import EVENTS_IN, FEATURES_IN
+from equipoise.inference.predictor import Predictor
+from equipoise.models import TowerOptions
+from equipoise.models.items import ItemTable
+from equipoise.tables.packing import TREND_VALUES, item_keys
+from tests.small_models import FEATURE_NAMES, publish, tiny_bert
 from tests.unit.features.test_sequences import recipe
-from tests.unit.features.world import CATALOGUE, Event, day, event, events, item_categories, items, random_events, table, user
+from tests.unit.features.world import (
+    CATALOGUE,
+    MIXED,
+    Event,
+    day,
+    event,
+    events,
+    item_categories,
+    items,
+    random_events,
+    table,
+    user,
+)
 
 FIRST, DAYS = day("01-03"), 170
 AS_OF = day("06-01")
 KNOWN = ("user_id", "cut")
+SCORED = pa.schema([*FEATURES_IN, *EVENTS_IN])
 
 
 def made(spark: SparkSession, log: list[Event], r: Recipe) -> dict[str, dict[Any, dict[str, Any]]]:
@@ -76,13 +97,58 @@ def changed_from(log: list[Event], since: date, rng: np.random.Generator) -> lis
     return out + added
 
 
+def scores(found: dict[str, dict[Any, dict[str, Any]]], cut: date, models: dict[str, Predictor]) -> dict[str, list[Any]]:
+    """What a small model of each route says of every user at a cut, from what is known of them there."""
+    known = sorted(u for u, at in found["sequences"] if at == cut)
+    rows = [
+        {n: v for n, v in found["sequences"][u, cut].items() if n in SCORED.names}
+        | {"features": [float(found["profiles"][u, cut][n]) for n in FEATURE_NAMES]}
+        for u in known
+    ]
+    out: dict[str, list[Any]] = {}
+    for route, model in models.items():
+        trend = [found["trends"].get((c, cut), dict.fromkeys(TREND_VALUES, 0.0)) for c in model.categories]
+        model._trends = torch.tensor([[t[n] for n in TREND_VALUES] for t in trend], dtype=torch.float32)
+        told = model.predict(pa.RecordBatch.from_pylist(rows, schema=SCORED)).to_pylist()
+        out[route] = [known, told]
+    return out
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Predictor]:
+    """A random model of each route over the categories of the log; every item has a vector of its own."""
+    root = tmp_path_factory.mktemp("leak")
+    bert, names = str(tiny_bert(root / "bert")), sorted({levels[1] for levels in CATALOGUE.values()})
+    tower = TowerOptions("attention", width=8, layers=1, attention_heads=2, dropout=0.0, events=5)
+    ids = [*CATALOGUE, *MIXED]
+    vectors = np.random.default_rng(1).normal(size=(len(ids), 32)).astype(np.float32)
+    table_of = ItemTable.of(
+        item_keys(pa.array(ids)), np.arange(len(ids)), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    )
+    table_of.save(root / "items.safetensors")
+    trends_of = tuple((0.0,) * len(TREND_VALUES) for _ in names)
+    return {
+        route: Predictor.load(
+            publish(root / route, bert, categories=names, tower=tower if route == "tower" else None),
+            bfloat16="off",
+            trends=trends_of,
+            items=str(root / "items.safetensors") if route == "tower" else "",
+        )
+        for route in ("text", "tower")
+    }
+
+
 def before(found: dict[str, dict[Any, dict[str, Any]]], what: str, until: date) -> dict[Any, dict[str, Any]]:
     return {k: v for k, v in found[what].items() if k[1] <= until}
 
 
 @pytest.mark.parametrize(("seed", "bought_early"), [(1, True), (2, False)])
-def test_nothing_after_a_cut_is_known_at_it(spark: SparkSession, seed: int, bought_early: bool) -> None:
-    """Changed from three points on: a training cut, the validation cut, as_of (which lies between boundaries).
+def test_nothing_after_a_cut_is_known_at_it(
+    spark: SparkSession, models: dict[str, Predictor], seed: int, bought_early: bool
+) -> None:
+    """Neither features nor the scores of either route.
+
+    Changed from three points on: a training cut, the validation cut, as_of (which lies between boundaries).
 
     Without early purchases trips are days with other events, and the change brings the first purchase.
     """
@@ -99,6 +165,11 @@ def test_nothing_after_a_cut_is_known_at_it(spark: SparkSession, seed: int, boug
         changed = made(spark, changed_from(log, since, rng), r)
         for what in ("profiles", "weights", "sequences", "trends"):
             assert before(changed, what, since) == before(true, what, since), (what, since)
+        told, untouched = scores(changed, since, models), scores(true, since, models)
+        assert told == untouched and len(told["tower"][0]) > 3, since
+        if since < AS_OF:
+            for route, later in scores(changed, AS_OF, models).items():
+                assert later != scores(true, AS_OF, models)[route], f"{route}: the change must show later in the scores too"
         window_over = since - timedelta(days=28)
         assert before(changed, "labels", window_over) == before(true, "labels", window_over), since
         if since < AS_OF:

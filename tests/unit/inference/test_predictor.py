@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from equipoise.errors import ContractError, ModelError
+from equipoise.inference.arrow import cell_tensor, prior_matrix
 from equipoise.inference.interface import FEATURES_IN, PREDICTION, BatchPredictor
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.texts import TextVectors
@@ -228,3 +229,24 @@ def test_is_the_stable_interface(tiny: Path) -> None:
 
 def _with_features(batch: pa.RecordBatch, features: pa.Array) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([*batch.columns[:-1], features], schema=FEATURES_IN)
+
+
+def test_without_text_counts_alone_speak(tiny: Path) -> None:
+    """What the text says changes nothing then, and shares are what the fitted part of the head says, by its own call."""
+    alone = Predictor.load(tiny, bfloat16="off", trends=TRENDS, without_text=True)
+    batch = some_users(9, seed=4)
+    told = alone.predict(batch)
+    columns = {name: batch.column(name) for name in batch.schema.names} | {"behaviour_text": pa.array(["cheese"] * 9)}
+    texts = pa.RecordBatch.from_pydict(columns, schema=FEATURES_IN)
+    assert alone.predict(texts).equals(told)
+    assert load(tiny).predict(texts)["category_probabilities"] != load(tiny).predict(batch)["category_probabilities"]
+    package = load_package(tiny)
+    heads, names = package.model.heads, package.meta.categories
+    prior = torch.from_numpy(prior_matrix(batch.column("prior_categories"), batch.column("prior_weights"), names)).float()
+    cells = torch.from_numpy(cell_tensor(batch.column("cell_categories"), batch.column("cells"), names)).float()
+    features = torch.tensor(batch.column("features").to_pylist())
+    trends = torch.tensor(TRENDS).expand(9, -1, -1)
+    with torch.no_grad():
+        share, visit = heads.category.counted(prior, cells, trends, heads.standardised(features))
+    np.testing.assert_allclose(told["category_probabilities"].to_pylist(), share.softmax(dim=1).numpy(), atol=1e-6)
+    np.testing.assert_allclose(told["visit_probabilities"].to_pylist(), visit.sigmoid().numpy(), atol=1e-6)

@@ -11,7 +11,7 @@ import torch
 
 from equipoise.errors import ModelError
 from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
-from equipoise.training.held_out import hold_out
+from equipoise.training.held_out_pairs import hold_out
 from equipoise.training.pretrain import Pretrained, PretrainOptions, pretrain
 from equipoise.training.pretrained import pretrained_directory, tokenised
 from equipoise.training.start import purchases_in
