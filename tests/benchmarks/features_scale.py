@@ -2,7 +2,9 @@
 times the events. From Parquet to written Parquet, both with two threads, in turns; results must be equal.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory 3g \\
-    tests/benchmarks/features_scale.py --settings conf/demo.toml --as-of 2017-11-06 [--copies 4 40] [--turns 3]     (after ingest_events and bash .ci/readers.sh)
+    tests/benchmarks/features_scale.py --settings conf/demo.toml --as-of 2017-11-06 [--copies 4 40] [--turns 3]
+
+After ingest_events and bash .ci/readers.sh.
 """
 
 from __future__ import annotations

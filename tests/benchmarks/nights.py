@@ -2,7 +2,7 @@
 several times as many under other ids. After every turn all tables of both ways are compared, row by row.
 
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults --driver-memory 3g tests/benchmarks/nights.py \\
-    --settings conf/demo.toml --as-of 2017-11-02 [--copies 1 8] [--turns 3]     (after ingest_events)
+    --settings conf/demo.toml --as-of 2017-11-02 [--copies 1 8] [--turns 3] [--plain]     (after ingest_events)
 """
 
 from __future__ import annotations
@@ -205,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--plain", action="store_true", help="only nights with one new day")
     parser.add_argument("--folder", default=None)
     wish, rest = parser.parse_known_args()
     invocation = parse_command_line(rest, needs_as_of=True)
@@ -223,11 +224,12 @@ def main() -> None:
             for turn in range(wish.turns):
                 day += timedelta(days=1)
                 ways.night(day, "one new day", mine_first=bool(turn % 2))
-            day = last_boundary(settings.windows.origin, settings.windows.days, day) + timedelta(days=settings.windows.days)
-            ways.night(day, "cuts move", mine_first=True)
-            day += timedelta(days=2 * LATE_DAYS)
-            ways.night(day, "days that were missed", mine_first=False)
-            ways.night(day, "late events, 3 days old", mine_first=True, late=True)
+            if not wish.plain:
+                day = last_boundary(settings.windows.origin, settings.windows.days, day) + timedelta(days=settings.windows.days)
+                ways.night(day, "cuts move", mine_first=True)
+                day += timedelta(days=2 * LATE_DAYS)
+                ways.night(day, "days that were missed", mine_first=False)
+                ways.night(day, "late events, 3 days old", mine_first=True, late=True)
             users = ways.mine.read("feature.user_profile").filter(F.col("as_of") == F.lit(day)).count()
             lines += [f"| {users:,} | {kind} | {told(found)} |" for kind, found in ways.seconds.items() if kind != "first"]
         finally:

@@ -30,14 +30,14 @@ def day_marks(events: DataFrame, items: DataFrame, item_categories: DataFrame) -
     """Day → its checksums, of every day with an event; the order of rows and files does not matter.
 
     Each row is hashed to 64 bits (xxHash64) and the two halves are summed apart, so that no sum overflows below two thousand
-    million events a day. One pass over the events, no shuffle but that of one row per day.
+    million events a day. One pass over the events; nothing but one row per day is shuffled, unless the catalogue is too
+    large to be sent around.
     """
     placed = item_categories.groupBy("item_id").agg(
         F.xxhash64(F.sort_array(F.collect_list(F.struct("category", "weight")))).alias("placed")
     )
     worded = items.select("item_id", _hash(WORDS).alias("words"))
-    known = placed.join(worded, "item_id", "full_outer")
-    joined = events.select("event_date", *EVENT).join(known, "item_id", "left")
+    joined = events.select("event_date", *EVENT).join(placed, "item_id", "left").join(worded, "item_id", "left")
     hashed = joined.select("event_date", _hash((*EVENT, "placed")).alias("h"), _hash(("event_id", "words")).alias("w"))
     sums = [
         half.alias(f"{name}_{side}") for name in ("h", "w") for side, half in zip(("high", "low"), _halves(name), strict=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from equipoise.errors import ContractError, StoreError
+from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.settings import Settings
 from equipoise.store import Only, Store
 from equipoise.tables import CATALOGUE
@@ -150,6 +150,7 @@ class Context:
             if column in types and column not in frame.columns:
                 frame = frame.withColumn(column, F.lit(value).cast(types[column]))
         started, mark = time.monotonic(), self.run_id if done else f"{self.run_id} gated"
+        mark = self.partly(only.upon) if only else mark
         written = self.store.replace(
             frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions, only=only
         )
@@ -158,6 +159,10 @@ class Context:
         part = f" of {len(only.days)} {only.column}s" if only else ""
         how = "unchanged, skipped" if written.skipped else f"{written.rows:,} rows{part} in {time.monotonic() - started:.1f} s"
         self.say(f"{name}: {how} (version {written.version})")
+
+    def partly(self, upon: int) -> str:
+        """Mark of a write of this run that replaces part of a table: right only where it directly follows that version."""
+        return f"{self.run_id} upon {upon}"
 
     def keep(self, name: str) -> None:
         """A declared output that is not cut by date stays as an earlier run left it, and counts as this run's too."""
@@ -170,8 +175,14 @@ class Context:
         self.say(f"{name}: kept, nothing that it is made from has changed (version {version})")
 
     def left(self, name: str) -> DataFrame:
-        """A declared output as this run left it."""
-        return self.store.read(name, self.outputs[name])
+        """A declared output as this run left it, at the newest version: upkeep may have joined its files since.
+
+        Raises:
+            ConflictError: when another run changed it meanwhile.
+        """
+        if self.store.rows_version(name) != self.outputs[name]:
+            raise ConflictError(f"{name}: another run changed it after version {self.outputs[name]}; wait for it, then run again")
+        return self.store.read(name, self.store.version(name))
 
     def say(self, text: str) -> None:
         """A line of progress."""

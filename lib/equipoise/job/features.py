@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import cached_property
 
@@ -45,6 +45,7 @@ class Night:
 
     ctx: Context
     recipe: build.Recipe
+    _upon: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def events(self) -> DataFrame:
@@ -101,6 +102,7 @@ class Night:
         if self.state.basis != self.basis:
             return f"settings, code or tokenizer are not those of the night of {self.state.as_of}"
         for name in (DAILY, SHARES, LATEST):
+            self._upon[name] = self.ctx.store.rows_version(name) or 0
             if not self._as_left(name):
                 left, now = self.state.tables.get(name), self.ctx.store.rows_version(name)
                 return f"{name} is at version {now}, but the night of {self.state.as_of} left version {left}"
@@ -127,10 +129,11 @@ class Night:
     def _as_left(self, name: str) -> bool:
         """Whether a table is as the last night left it, or as this very run left it before it was cut short."""
         assert self.state is not None
-        left = self.state.tables.get(name)
-        return left is not None and (
-            self.ctx.store.rows_version(name) == left or self.ctx.store.fingerprint(name, {}) == self.ctx.run_id
-        )
+        left, store = self.state.tables.get(name), self.ctx.store
+        if left is None or store.rows_version(name) == left:
+            return left is not None
+        mark = store.fingerprint(name, {})
+        return mark == self.ctx.run_id or (mark == self.ctx.partly(left) and store.rows_version(name, last=False) == left)
 
     def run(self) -> None:
         """Every table, and last the row that says what they were made from."""
@@ -165,7 +168,7 @@ class Night:
         self.ctx.say(f"goes on from the night of {last.as_of}: {len(self.touched)} days differ{_span(self.touched)}")
         if self.touched:
             part = daily_counts(self.events.filter(F.col("event_date").isin(self.touched)), self.categories)
-            self.ctx.replace(DAILY, part, {}, only=Only("event_date", tuple(self.touched)))
+            self.ctx.replace(DAILY, part, {}, only=self._only(DAILY, "event_date", self.touched))
         else:
             self.ctx.keep(DAILY)
         daily = self.ctx.left(DAILY).repartition("user_id").persist()
@@ -176,11 +179,15 @@ class Night:
         starts = sorted({*window_starts(self.touched, r.origin, r.window_days), *opened})
         if starts:
             shares = build.shares_of(daily.filter(inside("event_date", starts, r.window_days)), r)
-            self.ctx.replace(SHARES, shares, {}, only=Only("window_end", tuple(ends_of(starts, r.window_days, at_ends))))
+            self.ctx.replace(SHARES, shares, {}, only=self._only(SHARES, "window_end", ends_of(starts, r.window_days, at_ends)))
         else:
             self.ctx.keep(SHARES)
         at = [r.as_of] if self.examples_stand() else r.all_cuts
         return build.counted(daily, self.ctx.left(SHARES), bought, r, at)
+
+    def _only(self, name: str, column: str, days: list[date]) -> Only:
+        """These days of a table, whose other days are as `why_anew` found them."""
+        return Only(column, tuple(days), self._upon[name])
 
     def _newest(self, at: list[date], anew: bool) -> DataFrame:
         """The frame of `latest` at the cuts; feature.latest_events gets that of as_of."""

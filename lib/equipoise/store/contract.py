@@ -15,10 +15,12 @@ from equipoise.tables import Table
 
 @dataclass(frozen=True)
 class Only:
-    """The part of a slice that a write replaces: rows whose `column` is one of `days`, at least one."""
+    """The part of a slice that a write replaces: rows whose `column` is one of `days`, at least one. `upon` is the version of the
+    table (`Store.rows_version`) whose other rows are to stay."""
 
     column: str
     days: tuple[date, ...]
+    upon: int
 
 
 def conform(frame: DataFrame, table: Table) -> DataFrame:

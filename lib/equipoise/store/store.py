@@ -66,9 +66,11 @@ class Store:
         """Newest version, or None where the table was never written."""
         return log.version(self._spark, self.path(name))
 
-    def rows_version(self, name: str) -> int | None:
-        """Newest version that may hold other rows than the one before; None where the table was never written."""
-        return log.rows_version(self._spark, self.path(name))
+    def rows_version(self, name: str, *, last: bool = True) -> int | None:
+        """Newest version that may hold other rows than the one before; None where the table was never written. With `last`
+        false, the one that it took the place of."""
+        newest = log.rows_version(self._spark, self.path(name))
+        return newest if last or newest is None else log.rows_version(self._spark, self.path(name), below=newest)
 
     def create(self, name: str) -> None:
         """An empty table with its constraints and comments, where there is none; one of an earlier version gets the columns it
@@ -123,8 +125,8 @@ class Store:
         """The slice now holds exactly the rows of `frame`; the same fingerprint again changes nothing.
 
         `values` names the slice ({} is the whole table). With `keep_partitions` each partition of the frame becomes one file.
-        With `only`, a column and some of its days, the rows of those days are replaced and the others of the slice stay: what
-        the slice then holds as a whole is what the fingerprint stands for.
+        With `only`, the rows of some days are replaced and the others of the slice stay: what the slice then holds as a whole is
+        what the fingerprint stands for.
 
         Raises:
             ContractError: when the frame does not keep the table's contract; nothing is written.
@@ -143,6 +145,8 @@ class Store:
             ready = conformed if keep_partitions or rows > 2_000_000 else conformed.coalesce(max(1, rows // 500_000 + 1))
             writer = ready.write.format(FORMAT).mode("overwrite").options(**_layout(values, keep_partitions, only))
             version = self._commit(writer, name, slice_, fingerprint, job, mark)
+            if only and log.rows_version(self._spark, self.path(name), below=version) != only.upon:
+                raise ConflictError(f"{name} {slice_}: another run changed the table since version {only.upon}; run again")
         finally:
             conformed.unpersist()
         return Written(version, rows, skipped=False)
