@@ -51,7 +51,7 @@ def day_marks(events: DataFrame, items: DataFrame, item_categories: DataFrame) -
 def touched(before: Mapping[date, Day], now: Mapping[date, Day]) -> list[date]:
     """Days whose events or categories differ, or that only one of the two has; rising."""
     either = sorted(set(before) | set(now))
-    return [d for d in either if d not in before or d not in now or before[d].counted != now[d].counted]
+    return [d for d in either if d not in before or d not in now or _count(before[d]) != _count(now[d])]
 
 
 def window_starts(days: Iterable[date], origin: date, window_days: int) -> list[date]:
@@ -85,6 +85,10 @@ def inside(column: str, starts: Iterable[date], window_days: int) -> Column:
 
 def _start(day: date, origin: date, window_days: int) -> date:
     return origin + timedelta(days=(day - origin).days // window_days * window_days)
+
+
+def _count(day: Day) -> tuple[int, str]:
+    return day.events, day.counted
 
 
 def _hash(columns: Iterable[str]) -> Column:
