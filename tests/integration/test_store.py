@@ -74,7 +74,7 @@ def test_single_days_are_replaced_and_the_others_stay(spark: SparkSession, store
     assert there() == {days[0]: 1.0, days[1]: 2.0}, "the third day has no rows any more"
     second = store.rows_version(name)
     assert (store.rows_version(name, last=False), store.fingerprint(name, {})) == (first, "second")
-    with pytest.raises(ContractError, match="1 rows lie outside the slice {}, days of event_date"):
+    with pytest.raises(ContractError, match=r"1 rows lie outside the slice .*days of event_date"):
         write(rows(3.0, *days[:2]), "third", days[1], upon=second or 0)
     with pytest.raises(ConflictError, match=f"another run changed the table since version {first}"):
         write(rows(3.0, days[0]), "third", days[0], upon=first)
