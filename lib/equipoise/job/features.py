@@ -165,6 +165,8 @@ class Night:
     def _base_from_last(self) -> build.Base:
         r, last = self.recipe, self.state
         assert last is not None
+        require_history(min(self.days, default=None), self.ctx.read("silver.events"), r.as_of)
+        cuts = r.all_cuts  # an as_of that leaves none is refused before anything is written
         self.ctx.say(f"goes on from the night of {last.as_of}: {len(self.touched)} days differ{_span(self.touched)}")
         if self.touched:
             part = daily_counts(self.events.filter(F.col("event_date").isin(self.touched)), self.categories)
@@ -172,8 +174,7 @@ class Night:
         else:
             self.ctx.keep(DAILY)
         daily = self.ctx.left(DAILY).repartition("user_id").persist()
-        first, bought = first_days(daily)
-        require_history(first, self.ctx.read("silver.events"), r.as_of)
+        bought = first_days(daily)[1]
         at_ends = (last.as_of, r.as_of)
         opened = [start for day in at_ends for start in open_starts(day, r.origin, r.window_days)]
         starts = sorted({*window_starts(self.touched, r.origin, r.window_days), *opened})
@@ -182,7 +183,7 @@ class Night:
             self.ctx.replace(SHARES, shares, {}, only=self._only(SHARES, "window_end", ends_of(starts, r.window_days, at_ends)))
         else:
             self.ctx.keep(SHARES)
-        at = [r.as_of] if self.examples_stand() else r.all_cuts
+        at = [r.as_of] if self.examples_stand() else cuts
         return build.counted(daily, self.ctx.left(SHARES), bought, r, at)
 
     def _only(self, name: str, column: str, days: list[date]) -> Only:
