@@ -94,6 +94,12 @@ bench: setup ## Speed: ratios of two things measured in one run on this machine 
 		$(SUBMIT) jobs/build_features.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE); fi
 	@$(SUBMIT) tests/benchmarks/finetuning.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE)
 
+bench-features: setup ## A night of features against counting everything anew; Spark beside DuckDB on 5.8 and 58 million events (hours, quiet, 40 GB)
+	@if [ ! -d $(WAREHOUSE)/silver/events ]; then $(SUBMIT) jobs/ingest_events.py --settings $(SETTINGS) --warehouse $(WAREHOUSE); fi
+	@$(SUBMIT) tests/benchmarks/nights.py --settings $(SETTINGS) --as-of 2017-11-02 --warehouse $(WAREHOUSE)
+	@bash .ci/readers.sh
+	@$(SUBMIT) tests/benchmarks/features_scale.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE)
+
 bench-quality: setup ## Quality against plain methods: balance, exploring, value, reasons, profiles, another shop
 	@bash .ci/bench.sh
 	@python -m tests.benchmarks.balance
@@ -126,4 +132,4 @@ dictionary: setup ## Write docs/data_dictionary.md from the catalogue
 clean: ## Remove what runs leave behind; keeps the environment and the jars
 	@rm -rf warehouse warehouse-$(LATER) warehouse-simulated warehouse-movielens report spark-warehouse metastore_db derby.log .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test faults bench bench-quality gpu-check lock dictionary clean
+.PHONY: help setup demo simulated movielens evaluate sql thrift upkeep audit models rollback check test test-all cluster-test airflow-test faults bench bench-features bench-quality gpu-check lock dictionary clean

@@ -103,11 +103,12 @@ def differences(spark: SparkSession, left: Path, right: Path) -> list[str]:
             found.append(f"{name}: only in {'the first' if there[0] else 'the second'}")
             continue
         frames = [s.read(name).orderBy(*table.key).toPandas() for s in stores]
-        found += _frame_differences(name, *frames)
+        found += frame_differences(name, *frames)
     return found
 
 
-def _frame_differences(name: str, a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+def frame_differences(name: str, a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """What differs between two frames of a table, rows in the same order; floats within 1e-6 are equal."""
     if len(a) != len(b):
         return [f"{name}: {len(a)} rows and {len(b)} rows"]
     return [f"{name}.{column}: values differ" for column in a.columns if not _equal(a[column], b[column])]

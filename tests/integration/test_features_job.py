@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from equipoise.job.recipe import decisive
 from equipoise.job.run import run
 from equipoise.settings import parse_command_line
 from equipoise.store import Store
@@ -52,7 +53,7 @@ def job() -> ModuleType:
     return module
 
 
-def fill(spark: SparkSession, root: Path, log: list[Event]) -> Store:
+def fill(spark: SparkSession, root: Path, log: list[Event], mark: str = "test") -> Store:
     store = Store(spark, str(root))
     null = {c: F.lit(None).cast(t) for c, t in (("dwell_ms", "bigint"), ("rating", "double"))}
     texts = {c: F.lit(None).cast("string") for c in ("basket_id", "campaign_id", "store_id", "channel", "text")}
@@ -63,7 +64,7 @@ def fill(spark: SparkSession, root: Path, log: list[Event]) -> Store:
         "silver.item_categories": item_categories(spark).withColumns({"category_path": F.col("category"), **source}),
     }
     for name, frame in frames.items():
-        store.replace(frame, name, {"source": "simulated"}, fingerprint="test", job="test")
+        store.replace(frame, name, {"source": "simulated"}, fingerprint=mark, job="test")
     return store
 
 
@@ -140,7 +141,6 @@ def check_examples(store: Store, past: list[Event], said: str) -> None:
 
 
 def test_what_decides_the_features_and_what_does_not(argv: list[str]) -> None:
-    decisive = job().decisive
 
     def told(*flags: str) -> dict[str, str]:
         invocation = parse_command_line([*argv, *flags], needs_as_of=True)

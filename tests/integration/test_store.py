@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ConflictError, ContractError, StoreError
-from equipoise.store import Store, log, registration_sql
+from equipoise.store import Only, Store, log, registration_sql
 from equipoise.tables import CATALOGUE
 from equipoise.tables.packing import CELL_VALUES
 
@@ -55,6 +55,29 @@ def test_the_same_fingerprint_changes_nothing_and_an_older_one_writes_again(spar
     assert not put(store, sequences(spark, 11), "b")
     assert not put(store, sequences(spark, 10), "a"), "going back to earlier inputs is a change, not a repeat"
     assert store.read(NAME).count() == 10
+
+
+def test_single_days_are_replaced_and_the_others_stay(spark: SparkSession, store: Store) -> None:
+    name, days = "feature.daily_counts", [date(2017, 3, d) for d in (1, 2, 3)]
+
+    def rows(value: float, *of: date) -> DataFrame:
+        return spark.createDataFrame([("u", d, "MILK", "view", value, 0.0, 0.0) for d in of], CATALOGUE[name].struct_type())
+
+    def write(frame: DataFrame, mark: str, *of: date, upon: int) -> None:
+        store.replace(frame, name, {}, fingerprint=mark, job="test", only=Only("event_date", of, upon))
+
+    def there() -> dict[date, float]:
+        return {r["event_date"]: r["events"] for r in store.read(name).collect()}
+
+    first = store.replace(rows(1.0, *days), name, {}, fingerprint="first", job="test").version
+    write(rows(2.0, days[1]), "second", days[1], days[2], upon=first)
+    assert there() == {days[0]: 1.0, days[1]: 2.0}, "the third day has no rows any more"
+    second = store.rows_version(name)
+    assert (store.rows_version(name, last=False), store.fingerprint(name, {})) == (first, "second")
+    with pytest.raises(ContractError, match=r"1 rows lie outside the slice .*days of event_date"):
+        write(rows(3.0, *days[:2]), "third", days[1], upon=second or 0)
+    with pytest.raises(ConflictError, match=f"another run changed the table since version {first}"):
+        write(rows(3.0, days[0]), "third", days[0], upon=first)
 
 
 def test_a_row_deleted_by_hand_is_written_again(spark: SparkSession, store: Store) -> None:

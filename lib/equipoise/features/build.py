@@ -1,4 +1,7 @@
-"""Every feature table of one as-of date, from silver frames and plain values; what is used twice is kept in memory."""
+"""Every feature table of one as-of date, from silver frames and plain values; what is used twice is kept in memory.
+
+A night that finds most tables made by those before it goes the same way over fewer days and cuts.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +61,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Base:
-    """What is counted of everybody, at every cut and at as_of; `past` is the events before as_of."""
+    """What is counted of everybody at the cuts `at`, the last of which is as_of."""
 
-    past: DataFrame
+    at: list[date]
     daily: DataFrame
     shares: DataFrame
     weights: DataFrame
@@ -72,45 +75,90 @@ class Base:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Beside a base what is known of users and categories at its cuts: latest items, visits, the known user × cut, trends."""
+
+    newest: DataFrame
+    names: DataFrame
+    pairs: DataFrame
+    seen: DataFrame
+    trends: DataFrame
+
+
+@dataclass(frozen=True)
 class Learning:
-    """What the learner reads: packed examples, the category vocabulary, the items in the examples, categories at each cut, and
-    sequences at as_of."""
+    """What the learner reads: packed examples, the category vocabulary, the items in the examples, and sequences at as_of."""
 
     train: DataFrame
     validation: DataFrame
     spec: DataFrame
     items: DataFrame
-    trends: DataFrame
     sequences: DataFrame
 
 
 def base(events: DataFrame, item_categories: DataFrame, recipe: Recipe) -> Base:
-    """Counts, shares, decayed weights and profiles.
+    """Counts, shares, decayed weights and profiles at every cut, from the events.
 
     Raises:
         EquipoiseError: when no event lies before as_of, or as_of leaves no training cut.
     """
-    r = recipe
-    past = events.filter(F.col("event_date") < F.lit(r.as_of))
-    daily = daily_counts(past, item_categories).persist()
+    daily = daily_counts(events.filter(F.col("event_date") < F.lit(recipe.as_of)), item_categories).persist()
     first, bought = first_days(daily)
-    require_history(first, events, r.as_of)
-    at = r.all_cuts
-    shares = category_shares(
+    require_history(first, events, recipe.as_of)
+    return counted(daily, shares_of(daily, recipe).persist(), bought, recipe, recipe.all_cuts)
+
+
+def shares_of(daily: DataFrame, recipe: Recipe) -> DataFrame:
+    """feature.category_shares of the windows that `daily` has whole, and of the open one."""
+    r = recipe
+    return category_shares(
         daily,
         origin=r.origin,
         window_days=r.window_days,
         as_of=r.as_of,
         event_weights=r.event_weights,
         half_life_days=r.half_life_days,
-    ).persist()
+    )
+
+
+def counted(daily: DataFrame, shares: DataFrame, bought: date | None, recipe: Recipe, at: list[date]) -> Base:
+    """Decayed weights and profiles at the cuts, from the whole of the two tables before as_of; `bought` is the first day on which
+    anybody did."""
+    r = recipe
     weights = decayed_weights(shares, cuts=at, half_life_days=r.half_life_days, recent_days=r.window_days).persist()
     profile = profiles(daily, weights, cuts=at, trips=trip_types(at, bought), has_amounts=r.has_amounts).persist()
-    return Base(past, daily, shares, weights, profile)
+    return Base(at, daily, shares, weights, profile)
 
 
-def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], None]) -> Learning:
+def known(base: Base, newest: DataFrame, items: DataFrame, recipe: Recipe) -> Known:
+    """`newest` is the frame of `latest` at the cuts of the base, `items` silver.items."""
+    pairs, seen = base.profiles.select("user_id", "cut"), visits(base.daily).persist()
+    trend = trends(seen, pairs, cuts=base.at, days=recipe.window_days).persist()
+    return Known(newest, item_names(items, recipe.category_level), pairs, seen, trend)
+
+
+def texts(base: Base, known: Known, pairs: DataFrame, recipe: Recipe) -> DataFrame:
+    """What the encoder reads of the user × cut `pairs`, whose cuts are among those of the base."""
+    return sequences(
+        known.newest,
+        known.names,
+        pairs=pairs,
+        profiles=base.profiles,
+        weights=base.weights,
+        cells=gathered(cells(known.seen, pairs)),
+        max_items=recipe.max_items,
+        parts=parts_for(recipe.max_tokens),
+    )
+
+
+def sequences_at_as_of(base: Base, known: Known, recipe: Recipe) -> DataFrame:
+    """feature.sequences without as_of."""
+    return texts(base, known, known.pairs.filter(F.col("cut") == F.lit(recipe.as_of)), recipe).drop("cut")
+
+
+def learning(base: Base, known: Known, items: DataFrame, recipe: Recipe, say: Callable[[str], None]) -> Learning:
     """Examples at the cuts and sequences at as_of; texts are made once, for the drawn examples and for everybody at as_of.
+    `base` and `known` are of every cut.
 
     Raises:
         EquipoiseError: when there are fewer examples than files, or a file would not fit one row group.
@@ -123,30 +171,17 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
     names = ex.names_of(spec)
     categories = len(names)
     say(f"{categories} categories, {len(r.cuts.train)} training cuts to {r.cuts.train[-1]}, validation cut {r.cuts.validation}")
-    pairs = base.profiles.select("user_id", "cut")
-    train = _drawn(pairs.filter(learnt), r.sample, categories, r, "training", say)
+    train = _drawn(known.pairs.filter(learnt), r.sample, categories, r, "training", say)
     validation = _drawn(
-        pairs.filter(F.col("cut") == F.lit(r.cuts.validation)), r.validation_sample, categories, r, "validation", say
+        known.pairs.filter(F.col("cut") == F.lit(r.cuts.validation)), r.validation_sample, categories, r, "validation", say
     )
     drawn = train.unionByName(validation).persist()
-    everybody = drawn.select("user_id", "cut").unionByName(pairs.filter(F.col("cut") == F.lit(r.as_of))).persist()
-    seen = visits(base.daily).persist()
-    trend = trends(seen, pairs, cuts=r.all_cuts, days=r.window_days).persist()
-    texts = sequences(
-        base.past,
-        item_names(items, r.category_level),
-        pairs=everybody,
-        profiles=base.profiles,
-        weights=base.weights,
-        cells=gathered(cells(seen, everybody)),
-        cuts=r.all_cuts,
-        max_items=r.max_items,
-        parts=parts_for(r.max_tokens),
-    ).persist()
+    everybody = drawn.select("user_id", "cut").unionByName(known.pairs.filter(F.col("cut") == F.lit(r.as_of))).persist()
+    read = texts(base, known, everybody, r).persist()
     rows = ex.examples(
         drawn,
         profiles=base.profiles,
-        texts=texts,
+        texts=read,
         weights=base.weights,
         labels=labels,
         values=values,
@@ -154,10 +189,10 @@ def learning(base: Base, items: DataFrame, recipe: Recipe, say: Callable[[str], 
         ladder=r.ladder,
         threshold=spend_threshold(values.filter(learnt)) if r.ladder == "spend" else 0.0,
     ).persist()
-    at_as_of = texts.filter(F.col("cut") == F.lit(r.as_of)).drop("cut")
-    dense = Dense(names, ex.trends_by_day(trend, names))
+    at_as_of = read.filter(F.col("cut") == F.lit(r.as_of)).drop("cut")
+    dense = Dense(names, ex.trends_by_day(known.trends, names))
     named = ex.items_of(rows, items)
-    return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, named, trend, at_as_of)
+    return Learning(_packed(rows.filter(learnt), dense, r), _packed(rows.filter(~learnt), dense, r), spec, named, at_as_of)
 
 
 def _drawn(pairs: DataFrame, size: int, categories: int, recipe: Recipe, what: str, say: Callable[[str], None]) -> DataFrame:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from equipoise.features.text import Parts, behaviour_text, plain_words, rhythm_words
 from equipoise.tables.vocabulary import UNKNOWN
 
+LATEST_COLUMNS = ("user_id", "event_ts", "event_id", "item_id", "event_type", "event_date")
 PRIOR = "array<struct<category:string,weight:double>>"
 RANKED = "array<struct<minus_weight:double,name:string>>"
 CELL_NAMES, CELLS = "array<string>", "array<float>"
@@ -20,28 +21,28 @@ LISTS = {"prior": PRIOR, "top": RANKED, "late": RANKED, "latest": LATEST, "cell_
 
 
 def sequences(
-    events: DataFrame,
+    newest: DataFrame,
     names: DataFrame,
     *,
     pairs: DataFrame,
     profiles: DataFrame,
     weights: DataFrame,
     cells: DataFrame,
-    cuts: Sequence[date],
     max_items: int,
     parts: Parts,
 ) -> DataFrame:
     """One row per user × cut of `pairs`: behaviour_text, item_ids, event_types, age_days, prior_categories, prior_weights,
     cell_categories, cells.
 
-    pairs: user_id, cut (each cut one of `cuts`). profiles: that of every user at those cuts, since spend words compare users.
-    weights: `decayed_weights` at the cuts with recent_days of one window. names: that of `item_names`. cells: `visits.gathered`.
+    newest: the frame of `latest` at the cuts of `pairs`. pairs: user_id, cut. profiles: that of every user at those cuts, since
+    spend words compare users. weights: `decayed_weights` at the cuts with recent_days of one window. names: that of `item_names`.
+    cells: `visits.gathered`.
     item_ids: the latest `max_items` events with an item but expose, oldest first, ties by event_id.
     """
     joined = (
         pairs.select("user_id", "cut")
         .join(_interests(weights, pairs, parts), ["user_id", "cut"], "left")
-        .join(latest_events(events, names, pairs, cuts, max_items), ["user_id", "cut"], "left")
+        .join(_latest_at(newest, names, pairs, max_items), ["user_id", "cut"], "left")
         .join(rhythm_words(profiles), ["user_id", "cut"], "left")
         .join(cells, ["user_id", "cut"], "left")
         .withColumns({column: _or_empty(column, kind) for column, kind in LISTS.items()})
@@ -74,8 +75,9 @@ def item_names(items: DataFrame, category_level: int) -> DataFrame:
     return items.select("item_id", plain_words(F.when(typed, fine).when(titled, F.col("title"))).alias("name"))
 
 
-def latest_events(events: DataFrame, names: DataFrame, pairs: DataFrame, cuts: Sequence[date], most: int) -> DataFrame:
-    """One row per user × cut of `pairs` with history: user_id, cut, latest (newest first, at most `most`).
+def latest(events: DataFrame, cuts: Sequence[date], most: int) -> DataFrame:
+    """One row per event that can be among a user's last `most` with an item but expose at any of the cuts: user_id, event_ts,
+    event_id, item_id, event_type, event_date.
 
     Between two cuts only the last `most` events of a user can be among the last `most` at any cut, so the rest goes
     before anything is gathered: an array never holds more than `most` × cuts events, however long a history is.
@@ -83,18 +85,23 @@ def latest_events(events: DataFrame, names: DataFrame, pairs: DataFrame, cuts: S
     ordered = sorted(set(cuts))
     stretch = sum((F.when(F.col("event_date") >= F.lit(c), 1).otherwise(0) for c in ordered), F.lit(0))
     newest_first = Window.partitionBy("user_id", "stretch").orderBy(F.desc("event_ts"), F.desc("event_id"))
-    kept = (
+    return (
         events.filter(
             F.col("item_id").isNotNull() & (F.col("event_type") != "expose") & (F.col("event_date") < F.lit(ordered[-1]))
         )
-        .select("user_id", "event_ts", "event_id", "item_id", "event_type", "event_date", stretch.alias("stretch"))
+        .select(*LATEST_COLUMNS, stretch.alias("stretch"))
         .repartition("user_id")
         .withColumn("place", F.row_number().over(newest_first))
         .filter(F.col("place") <= most)
+        .select(*LATEST_COLUMNS)
     )
+
+
+def _latest_at(newest: DataFrame, names: DataFrame, pairs: DataFrame, most: int) -> DataFrame:
+    """One row per user × cut of `pairs` with history: user_id, cut, latest (newest first, at most `most`)."""
     entry = F.struct("event_ts", "event_id", "item_id", "event_type", "event_date", "name")
     by_user = (
-        kept.join(names.select("item_id", "name"), "item_id", "left")
+        newest.join(names.select("item_id", "name"), "item_id", "left")
         .groupBy("user_id")
         .agg(F.sort_array(F.collect_list(entry), asc=False).alias("all"))
     )

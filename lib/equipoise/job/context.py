@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from equipoise.errors import ContractError, StoreError
+from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.settings import Settings
-from equipoise.store import Store
+from equipoise.store import Only, Store
 from equipoise.tables import CATALOGUE
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Context:
     rows_out: dict[str, int] = field(default_factory=dict)
     published: dict[str, dict[date, str]] = field(default_factory=dict)
     """Of each table of Job.earlier: as-of dates published before this one, and the run that made their rows."""
+    code_version: str = ""
 
     @property
     def as_of(self) -> date:
@@ -128,10 +129,18 @@ class Context:
         return self.store.files(name, self.inputs[name]), self.inputs[name]
 
     def replace(
-        self, name: str, frame: DataFrame, values: dict[str, object], *, keep_partitions: bool = False, done: bool = True
+        self,
+        name: str,
+        frame: DataFrame,
+        values: dict[str, object],
+        *,
+        keep_partitions: bool = False,
+        done: bool = True,
+        only: Only | None = None,
     ) -> None:
         """The slice of a declared output now holds `frame`; as_of, run_id, model_id and synthetic are added where they lack.
 
+        `only`: of the slice, only the rows of these days are replaced.
         `done` false: the run is about to end at a gate, and the same run again has to come there again instead of being skipped.
         """
         table = CATALOGUE[name]
@@ -149,11 +158,39 @@ class Context:
             if column in types and column not in frame.columns:
                 frame = frame.withColumn(column, F.lit(value).cast(types[column]))
         started, mark = time.monotonic(), self.run_id if done else f"{self.run_id} gated"
-        written = self.store.replace(frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions)
+        mark = self.partly(only.upon) if only else mark
+        written = self.store.replace(
+            frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions, only=only
+        )
         self.outputs[name] = written.version
         self.rows_out[name] = 0 if written.skipped else written.rows
-        how = "unchanged, skipped" if written.skipped else f"{written.rows:,} rows in {time.monotonic() - started:.1f} s"
+        part = f" of {len(only.days)} {only.column}s" if only else ""
+        how = "unchanged, skipped" if written.skipped else f"{written.rows:,} rows{part} in {time.monotonic() - started:.1f} s"
         self.say(f"{name}: {how} (version {written.version})")
+
+    def partly(self, upon: int) -> str:
+        """Mark of a write of this run that replaces part of a table: right only where it directly follows that version."""
+        return f"{self.run_id} upon {upon}"
+
+    def keep(self, name: str) -> None:
+        """A declared output that is not cut by date stays as an earlier run left it, and counts as this run's too."""
+        if name not in self.job.writes or CATALOGUE[name].slice_by:
+            raise ContractError(f"{self.job.name} keeps {name}; declared: {self.job.writes}, and nothing sliced can be kept")
+        version = self.store.rows_version(name)
+        if version is None:
+            raise StoreError(f"{self.job.name} keeps {name}, which was never written")
+        self.outputs[name], self.rows_out[name] = version, 0
+        self.say(f"{name}: kept, nothing that it is made from has changed (version {version})")
+
+    def left(self, name: str) -> DataFrame:
+        """A declared output as this run left it, at the newest version: upkeep may have joined its files since.
+
+        Raises:
+            ConflictError: when another run changed it meanwhile.
+        """
+        if self.store.rows_version(name) != self.outputs[name]:
+            raise ConflictError(f"{name}: another run changed it after version {self.outputs[name]}; wait for it, then run again")
+        return self.store.read(name, self.store.version(name))
 
     def say(self, text: str) -> None:
         """A line of progress."""

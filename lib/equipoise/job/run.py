@@ -76,10 +76,23 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
     extra |= {f"{name} of {day}": made for name, dated in published.items() for day, made in dated.items()}
     rows = {name: store.rows_version(name) for name in job.reads}
     identity = run_id(job.name, as_of, sha256(chosen), code, rows, model_id, extra)
-    ctx = Context(job, settings, settings_dir, spark, store, identity, as_of, inputs, model_id, registry, published=published)
+    ctx = Context(
+        job,
+        settings,
+        settings_dir,
+        spark,
+        store,
+        identity,
+        as_of,
+        inputs,
+        model_id,
+        registry,
+        published=published,
+        code_version=code,
+    )
     ledger = Ledger(store, spark)
     entry = Entry(identity, 0, job.name, as_of, sha256(chosen), code, inputs, {}, {}, now(), None, "running", None)
-    there = _already_there(ctx, settings)
+    there = _already_there(ctx, settings, ledger)
     if there is not None:
         say(job.name, f"skipped: run {identity[:8]} is already in {', '.join(sorted(there)) or 'the registry'}")
         first = ledger.start(replace(entry, outputs=there, status="skipped", message="same fingerprint"))
@@ -141,17 +154,23 @@ def _current(registry: Registry) -> str:
     return registry.trusted(current).name
 
 
-def _already_there(ctx: Context, settings: Settings) -> dict[str, int] | None:
-    """Versions of the outputs when every one of them holds this very run, else None."""
+def _already_there(ctx: Context, settings: Settings, ledger: Ledger) -> dict[str, int] | None:
+    """Versions of the outputs when every one of them holds this very run, else None.
+
+    A table that the run kept from an earlier one has that one's mark; it is there when it has not changed since.
+    """
     if ctx.job.artifacts and not all(p.exists() for p in ctx.job.artifacts(settings)):
         return None
     if ctx.job.publishes_model:
         return {} if _model_there(ctx) else None
     found: dict[str, int] = {}
+    left: dict[str, int] | None = None
     for name in ctx.job.writes:
         values = slice_of(name, ctx.as_of_or_none, settings.source.name, ctx.run_id)
         if ctx.store.fingerprint(name, values) != ctx.run_id:
-            return None
+            left = ledger.left_by(ctx.run_id) if left is None else left
+            if values or name not in left or left[name] != ctx.store.rows_version(name):
+                return None
         found[name] = ctx.store.version(name) or 0
     return found or None
 

@@ -136,6 +136,18 @@ class Interests(Section):
         return value
 
 
+class Features(Section):
+    """How a night makes its feature tables; the tables are the same either way."""
+
+    incremental: bool = Field(
+        True,
+        description="Count only what differs from the last night, where its tables are as it left them; false: everything anew.",
+    )
+    late_days: Annotated[int, Field(ge=0)] = Field(
+        28, description="A day may differ so long before the last as-of; beyond that everything is counted anew."
+    )
+
+
 class Encoder(Section):
     """The pretrained language model."""
 
@@ -237,6 +249,7 @@ class Settings(Section):
     quality: Quality = Quality()
     windows: Windows
     interests: Interests = Interests()
+    features: Features = Features()
     encoder: Encoder = Encoder()
     tower: Tower = Tower()
     training: Training = Training()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -9,6 +11,16 @@ from pyspark.sql import functions as F
 
 from equipoise.errors import ContractError
 from equipoise.tables import Table
+
+
+@dataclass(frozen=True)
+class Only:
+    """The part of a slice that a write replaces: rows whose `column` is one of `days`, at least one. `upon` is the version of the
+    table (`Store.rows_version`) whose other rows are to stay."""
+
+    column: str
+    days: tuple[date, ...]
+    upon: int
 
 
 def conform(frame: DataFrame, table: Table) -> DataFrame:
@@ -32,7 +44,7 @@ def conform(frame: DataFrame, table: Table) -> DataFrame:
     return frame.select(*table.column_names)
 
 
-def check_rows(frame: DataFrame, table: Table, slice_values: dict[str, object]) -> int:
+def check_rows(frame: DataFrame, table: Table, slice_values: dict[str, object], only: Only | None = None) -> int:
     """Number of rows; the frame is read twice, so persist it.
 
     Raises:
@@ -41,6 +53,8 @@ def check_rows(frame: DataFrame, table: Table, slice_values: dict[str, object]) 
     """
     required = [c.name for c in table.columns if not c.nullable]
     outside = reduce(lambda a, b: a | b, (F.col(k) != F.lit(v) for k, v in slice_values.items()), F.lit(False))
+    if only:
+        outside = outside | ~F.col(only.column).isin(list(only.days))
     counts = frame.agg(
         F.count(F.lit(1)).alias("rows"),
         F.coalesce(F.sum(outside.cast("long")), F.lit(0)).alias("outside"),
@@ -48,7 +62,9 @@ def check_rows(frame: DataFrame, table: Table, slice_values: dict[str, object]) 
     ).collect()[0]
     problems = [f"{counts[f'null_{c}']} rows have no {c}; it is NOT NULL" for c in required if counts[f"null_{c}"]]
     if counts["outside"]:
-        problems.append(f"{counts['outside']} rows lie outside the slice {slice_values}")
+        problems.append(
+            f"{counts['outside']} rows lie outside the slice {slice_values}{f', days of {only.column}' if only else ''}"
+        )
     doubled = frame.groupBy(*table.key).agg(F.count(F.lit(1)).alias("rows_of_key")).filter("rows_of_key > 1")
     examples = doubled.orderBy(*table.key).limit(2).collect()
     if examples:

@@ -48,6 +48,14 @@ class Ledger:
         self._write(numbered, "append", {})
         return numbered
 
+    def left_by(self, run_id: str) -> dict[str, int]:
+        """Version of each output as a finished attempt of the run left it; empty where none finished."""
+        if self._store.version("ops.runs") is None:
+            return {}
+        done = self._store.read("ops.runs").filter((F.col("run_id") == run_id) & (F.col("status") == "done"))
+        rows = done.orderBy(F.desc("attempt")).limit(1).collect()
+        return {name: int(version) for name, version in rows[0]["outputs"].items()} if rows else {}
+
     def finish(self, entry: Entry) -> None:
         """The attempt's row, replaced by how it ended."""
         where = f"run_id = '{entry.run_id}' AND attempt = {entry.attempt}"

@@ -41,14 +41,16 @@ def version(spark: SparkSession, path: str) -> int | None:
     return None if found < 0 else found
 
 
-def rows_version(spark: SparkSession, path: str) -> int | None:
-    """The newest version that may hold other rows than the one before it, or None where there is no table.
+def rows_version(spark: SparkSession, path: str, below: int | None = None) -> int | None:
+    """The newest version, of those below a number, that may hold other rows than the one before it; None where there is none.
 
     What is decided by the rows, such as whether a job has to run, goes by this one; what is read, by the newest: upkeep may
     delete the files of the versions before it.
     """
     found = None
     for number, info in _newest_first(spark, path):
+        if below is not None and number >= below:
+            continue
         found = number
         if info.get("operation") not in UPKEEP:
             break

@@ -14,7 +14,7 @@ from pyspark.storagelevel import StorageLevel
 
 from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.store import log
-from equipoise.store.contract import check_rows, conform
+from equipoise.store.contract import Only, check_rows, conform
 from equipoise.tables import CATALOGUE, Table
 
 FORMAT = "delta"
@@ -45,8 +45,9 @@ def slice_text(values: dict[str, object]) -> str:
 
 
 def partition_columns(table: Table) -> list[str]:
-    """Columns whose values get folders of their own: slices by date or source, so that replacing one touches no other."""
-    return [] if table.layer == "ops" else [c for c in table.slice_by if c in ("as_of", "source")]
+    """Columns whose values get folders of their own: slices by date or source, so that replacing one touches no other, and what
+    the table itself names for the same reason."""
+    return [] if table.layer == "ops" else [*(c for c in table.slice_by if c in ("as_of", "source")), *table.folders]
 
 
 class Store:
@@ -65,9 +66,11 @@ class Store:
         """Newest version, or None where the table was never written."""
         return log.version(self._spark, self.path(name))
 
-    def rows_version(self, name: str) -> int | None:
-        """Newest version that may hold other rows than the one before; None where the table was never written."""
-        return log.rows_version(self._spark, self.path(name))
+    def rows_version(self, name: str, *, last: bool = True) -> int | None:
+        """Newest version that may hold other rows than the one before; None where the table was never written. With `last`
+        false, the one that it took the place of."""
+        newest = log.rows_version(self._spark, self.path(name))
+        return newest if last or newest is None else log.rows_version(self._spark, self.path(name), below=newest)
 
     def create(self, name: str) -> None:
         """An empty table with its constraints and comments, where there is none; one of an earlier version gets the columns it
@@ -109,11 +112,21 @@ class Store:
         return commit.fingerprint if commit else None
 
     def replace(
-        self, frame: DataFrame, name: str, values: dict[str, object], *, fingerprint: str, job: str, keep_partitions: bool = False
+        self,
+        frame: DataFrame,
+        name: str,
+        values: dict[str, object],
+        *,
+        fingerprint: str,
+        job: str,
+        keep_partitions: bool = False,
+        only: Only | None = None,
     ) -> Written:
         """The slice now holds exactly the rows of `frame`; the same fingerprint again changes nothing.
 
         `values` names the slice ({} is the whole table). With `keep_partitions` each partition of the frame becomes one file.
+        With `only`, the rows of some days are replaced and the others of the slice stay: what the slice then holds as a whole is
+        what the fingerprint stands for.
 
         Raises:
             ContractError: when the frame does not keep the table's contract; nothing is written.
@@ -128,10 +141,12 @@ class Store:
             return Written(last.version, last.rows, skipped=True)
         conformed = conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
         try:
-            rows = check_rows(conformed, table, values)
+            rows = check_rows(conformed, table, values, only)
             ready = conformed if keep_partitions or rows > 2_000_000 else conformed.coalesce(max(1, rows // 500_000 + 1))
-            writer = ready.write.format(FORMAT).mode("overwrite").options(**_layout(values, keep_partitions))
+            writer = ready.write.format(FORMAT).mode("overwrite").options(**_layout(values, keep_partitions, only))
             version = self._commit(writer, name, slice_, fingerprint, job, mark)
+            if only and log.rows_version(self._spark, self.path(name), below=version) != only.upon:
+                raise ConflictError(f"{name} {slice_}: another run changed the table since version {only.upon}; run again")
         finally:
             conformed.unpersist()
         return Written(version, rows, skipped=False)
@@ -209,10 +224,13 @@ class Store:
         return live.version
 
 
-def _layout(values: dict[str, object], keep_partitions: bool) -> dict[str, str]:
+def _layout(values: dict[str, object], keep_partitions: bool, only: Only | None) -> dict[str, str]:
     options = {"maxRecordsPerFile": "0"} if keep_partitions else {}
-    if values:
-        options["replaceWhere"] = " AND ".join(f"`{k}` = {_literal(v)}" for k, v in sorted(values.items()))
+    parts = [f"`{k}` = {_literal(v)}" for k, v in sorted(values.items())]
+    if only:
+        parts.append(f"`{only.column}` IN ({', '.join(_literal(d) for d in only.days)})")
+    if parts:
+        options["replaceWhere"] = " AND ".join(parts)
     return options
 
 

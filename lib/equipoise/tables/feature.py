@@ -33,6 +33,7 @@ CATEGORY_SHARES = Table(
     "user × window_end × category",
     "Decayed, weighted interest per category and window.",
     key=("user_id", "window_end", "category"),
+    folders=("window_end",),
     columns=(
         USER,
         Column("window_end", "DATE", "End of the window, exclusive."),
@@ -99,6 +100,23 @@ SEQUENCES = Table(
             "Categories visited before as_of (a day with an event of the knowing types), sorted.",
         ),
         Column("cells", "ARRAY<FLOAT>", f"For each entry of cell_categories in turn: {', '.join(CELL_VALUES)}."),
+    ),
+)
+
+
+LATEST_EVENTS = Table(
+    "feature",
+    "latest_events",
+    "event",
+    "The latest events with an item, but exposures, of every user before the newest as-of: what the next night's sequences begin with.",
+    key=("user_id", "event_id"),
+    columns=(
+        USER,
+        Column("event_ts", "TIMESTAMP", "event_ts of silver.events."),
+        Column("event_id", "STRING", "event_id of silver.events."),
+        Column("item_id", "STRING", "The item."),
+        Column("event_type", "STRING", "Event type."),
+        Column("event_date", "DATE", "Local date."),
     ),
 )
 
@@ -231,6 +249,7 @@ FEATURE = (
     CATEGORY_SHARES,
     USER_PROFILE,
     SEQUENCES,
+    LATEST_EVENTS,
     EXAMPLES,
     EXAMPLES_VALIDATION,
     EXAMPLE_SPEC,

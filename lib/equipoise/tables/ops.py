@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from equipoise.tables.maintenance import MAINTENANCE
 from equipoise.tables.monitors import MONITORS
+from equipoise.tables.nights import FEATURE_STATE
 from equipoise.tables.schema import Column, Table
 from equipoise.tables.trials import TRIALS
 from equipoise.tables.vocabulary import OUTCOMES, SLOTS, sql_list
@@ -123,4 +124,4 @@ FEEDBACK = Table(
     ),
 )
 
-OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS, TRIALS, MAINTENANCE)
+OPS = (QUARANTINE, QUALITY_METRICS, RUNS, PUBLISHED, FEEDBACK, MONITORS, TRIALS, MAINTENANCE, FEATURE_STATE)

@@ -35,7 +35,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: `key` is unique in it; a run replaces the rows that share `slice_by` with what it writes."""
+    """One table: `key` is unique in it; a run replaces the rows that share `slice_by` with what it writes.
+
+    folders: columns whose values get a folder each, because a night replaces single ones of them.
+    """
 
     layer: str
     name: str
@@ -45,11 +48,12 @@ class Table:
     columns: tuple[Column, ...]
     slice_by: tuple[str, ...] = ()
     checks: dict[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [c.name for c in self.columns]
         bad = [n for n in (self.layer, self.name, *names) if not NAME.match(n)]
-        lost = [n for n in (*self.key, *self.slice_by) if n not in names]
+        lost = [n for n in (*self.key, *self.slice_by, *self.folders) if n not in names]
         if bad or lost or len(set(names)) != len(names):
             raise ValueError(f"table {self.full_name}: bad names {bad}, key or slice not among the columns {lost}")
 

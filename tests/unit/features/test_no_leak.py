@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from equipoise.features.build import Recipe, base
 from equipoise.features.examples import draw, vocabulary
 from equipoise.features.labels import label_windows
-from equipoise.features.sequences import item_names, sequences
+from equipoise.features.sequences import item_names, latest, sequences
 from equipoise.features.text import parts_for
 from equipoise.features.visits import cells, gathered, trends, visits
 from equipoise.inference.interface import EVENTS_IN, FEATURES_IN
@@ -51,13 +51,12 @@ def made(spark: SparkSession, log: list[Event], r: Recipe) -> dict[str, dict[Any
     done = base(events(spark, log), item_categories(spark), r)
     seen = visits(done.daily)
     texts = sequences(
-        done.past,
+        latest(events(spark, log), r.all_cuts, 5),
         item_names(items(spark), 2),
         pairs=done.profiles.select(*KNOWN),
         profiles=done.profiles,
         weights=done.weights,
         cells=gathered(cells(seen, done.profiles)),
-        cuts=r.all_cuts,
         max_items=5,
         parts=parts_for(64),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.features.build import Recipe, base
-from equipoise.features.sequences import item_names, sequences
+from equipoise.features.sequences import item_names, latest, sequences
 from equipoise.features.text import parts_for
 from equipoise.features.visits import cells, gathered, visits
 from equipoise.tables.packing import CELL_VALUES
@@ -71,13 +71,12 @@ def at_cuts(spark: SparkSession, pairs: DataFrame | None = None) -> DataFrame:
     )
     made = base(log, item_categories(spark), recipe())
     return sequences(
-        made.past,
+        latest(log, recipe().all_cuts, 3),
         item_names(items(spark), 2),
         pairs=made.profiles.select("user_id", "cut") if pairs is None else pairs,
         profiles=made.profiles,
         weights=made.weights,
         cells=gathered(cells(visits(made.daily), made.profiles)),
-        cuts=recipe().all_cuts,
         max_items=3,
         parts=parts_for(64),
     )
