@@ -21,6 +21,7 @@ from equipoise.job.lock import slice_lock
 from equipoise.settings import Invocation, Settings, help_text, parse_command_line, resolve
 from equipoise.spark.session import session
 from equipoise.store import Store
+from equipoise.store.damage import readable
 from equipoise.store.ledger import Entry, Ledger
 from equipoise.tables import CATALOGUE
 
@@ -85,7 +86,8 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
         return
     entry = ledger.start(entry)
     try:
-        body(ctx)
+        with readable(store):
+            body(ctx)
     except BaseException as error:
         status = "gated" if isinstance(error, GateError) else "failed"
         ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status=status, message=str(error)[:1000]))

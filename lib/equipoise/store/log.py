@@ -75,8 +75,27 @@ def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | Non
     return None
 
 
+def writer(spark: SparkSession, path: str) -> str | None:
+    """The job that made our newest commit of a table, or None."""
+    marks = (_mark(info.get("userMetadata")) for _, info in _newest_first(spark, path))
+    return next((m["job"] for m in marks if m and "job" in m), None)
+
+
+def added_at(spark: SparkSession, path: str, file_name: str) -> int | None:
+    """The version that brought a data file, or None: the log no longer has it."""
+    for number, lines in _commits(spark, path):
+        if any(str(line).startswith('{"add"') and file_name in str(line) for line in map(lines.apply, range(lines.size()))):
+            return number
+    return None
+
+
 def _newest_first(spark: SparkSession, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and commitInfo of every commit, back to the oldest that the log still has."""
+    return ((number, _commit_info(lines)) for number, lines in _commits(spark, path))
+
+
+def _commits(spark: SparkSession, path: str) -> Iterator[tuple[int, Any]]:
+    """Number and lines of every commit, newest first."""
     jvm: Any = spark._jvm
     current = snapshot(spark, path)
     log = current.deltaLog()
@@ -88,7 +107,7 @@ def _newest_first(spark: SparkSession, path: str) -> Iterator[tuple[int, dict[st
             if "FileNotFound" in str(error.java_exception):
                 return
             raise
-        yield number, _commit_info(lines)
+        yield number, lines
 
 
 def _commit_info(lines: Any) -> dict[str, Any]:
