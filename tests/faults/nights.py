@@ -7,6 +7,7 @@ python -m tests.faults.nights WAREHOUSE LAST [--conf key=value …] [--rows 40] 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
-from equipoise.report.publish import published_frame
+from equipoise.report.publish import VIEWS_FILE, published_frame, with_earlier, write_text
+from equipoise.report.views import latest, views_sql
 from equipoise.store import Store
 from equipoise.store import upkeep as room
 from equipoise.tables import CATALOGUE
@@ -83,6 +85,9 @@ def write(store: Store, spark: SparkSession, night: int, rows: int) -> None:
     if night % 5 == 4:
         room.compact(spark, store.path(SEQUENCES), 2**20)
     versions = {name: store.version(name) or 0 for name in VIEWED}
+    store.create("ops.published")
+    shown = latest(with_earlier(store.read("ops.published"), versions, day(night)))
+    write_text(spark, f"{store.root}/{VIEWS_FILE}", views_sql(store.root, list(VIEWED), shown))
     store.replace(published_frame(spark, versions, day(night), "r"), "ops.published", {"as_of": day(night)}, **told)
 
 
@@ -102,6 +107,23 @@ def mixed(store: Store, rows: int) -> list[str]:
     rows_seen = store.read("ops.published").filter(F.col("as_of") == F.lit(day(night))).collect()
     versions = {r["table_name"]: r["version"] for r in rows_seen}
     return [f"{n} at night {night}" for n in VIEWED if wrong_at(store.read(n, versions[n]), n, night, rows) != (0, 0)]
+
+
+VIEW = re.compile(r"VIEW v_current_\w+ .* As published for (\S+)\.' AS (SELECT .* FROM (\S+) VERSION AS OF \d+.*);")
+
+
+def through_views(store: Store, spark: SparkSession, rows: int) -> tuple[set[int], list[str]]:
+    """The nights that the v_current_* views show, which should be one, and the views that do not show theirs whole."""
+    nights, wrong = set(), []
+    for line in Path(store.root, VIEWS_FILE).read_text(encoding="utf-8").splitlines():
+        if not (found := VIEW.search(line)):
+            continue
+        shown, query, name = found.groups()
+        night = (date.fromisoformat(shown) - FIRST).days
+        seen = spark.sql(query.replace(f"FROM {name}", f"FROM delta.`{store.path(name)}`"))
+        nights.add(night)
+        wrong += [f"{name} at night {night}"] if wrong_at(seen, name, night, rows) != (0, 0) else []
+    return nights, wrong
 
 
 def wrong_at(seen: DataFrame, name: str, night: int, rows: int) -> tuple[int, int]:

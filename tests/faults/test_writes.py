@@ -24,16 +24,17 @@ from tests.faults import nights
 from tests.faults.conftest import Tell
 
 pytestmark = pytest.mark.slow
+PATHS = f"{ROOT}:{ROOT / 'lib'}"
 KILLS = int(os.environ.get("EQUIPOISE_KILLS", "10"))
-SPAN = 1.5
-"""A writer is killed within so many times what its first night takes it; the second takes a third of that."""
+SPAN = 0.8
+"""A writer is killed within so many times what the night took that made the tables too; a later one takes about half of that."""
 
 
-def writer(warehouse: Path, last: int, *flags: str) -> subprocess.Popen[str]:
+def writer(warehouse: Path, last: int, *flags: str, **env: str) -> subprocess.Popen[str]:
     """A process of its own that writes nights up to `last`."""
     line = [sys.executable, "-m", "tests.faults.nights", str(warehouse), str(last), *flags]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipe)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": PATHS} | env, **pipe)  # type: ignore[call-overload,no-any-return]
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -86,21 +87,29 @@ def test_a_killed_writer_run_again_leaves_the_tables_of_an_unkilled_one(spark: S
 @pytest.fixture(scope="module")
 def bad_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Classes of a log store that fails, compiled here."""
+    return compiled("LostAnswer", tmp_path_factory.mktemp("classes"))
+
+
+def compiled(name: str, out: Path) -> Path:
+    """A folder with the class of a log store that lies beside this file."""
     if shutil.which("javac") is None:
-        pytest.skip("no javac: a log that loses answers is a class of its own; install a JDK in place of the JRE")
-    out = tmp_path_factory.mktemp("classes")
+        pytest.skip(f"no javac: {name} is a class of its own; install a JDK in place of the JRE")
     jars = [*Path(pyspark.__file__).parent.glob("jars/hadoop-client-*.jar"), *(ROOT / ".jars").glob("delta-storage-*.jar")]
     path = ":".join(str(j) for j in jars)
-    subprocess.run(["javac", "-cp", path, "-d", str(out), str(ROOT / "tests" / "faults" / "LostAnswer.java")], check=True)
+    subprocess.run(["javac", "-cp", path, "-d", str(out), str(ROOT / "tests" / "faults" / f"{name}.java")], check=True)
     return out
+
+
+def with_log(name: str, classes: Path) -> list[str]:
+    """Flags of a writer whose log is of that class."""
+    jars = ":".join(str(p) for p in (ROOT / ".jars").glob("delta-*.jar"))
+    confs = (f"spark.delta.logStore.file.impl={name}", f"spark.driver.extraClassPath={classes}:{jars}")
+    return [x for c in confs for x in ("--conf", c)]
 
 
 def test_a_log_that_refuses_writes_and_loses_answers(spark: SparkSession, tmp_path: Path, bad_line: Path, tell: Tell) -> None:
     root, last = tmp_path / "warehouse", 9
-    jars = ":".join(str(p) for p in (ROOT / ".jars").glob("delta-*.jar"))
-    confs = ("spark.delta.logStore.file.impl=LostAnswer", f"spark.driver.extraClassPath={bad_line}:{jars}")
-    flags = [x for c in confs for x in ("--conf", c)]
-    said = ended(writer(root, last, "--retries", "5", *flags))
+    said = ended(writer(root, last, "--retries", "5", *with_log("LostAnswer", bad_line)))
     lost, doubled = nights.outcome(fresh(spark, root), last, 40)
     mixed = len(nights.mixed(fresh(spark, root), 40))
     told = re.findall(r"FAILED night \d+: (.*)", said)

@@ -1,4 +1,4 @@
-"""A checkpoint that was damaged on the disk is never gone on with: it is named, and a training begun anew ends in the same weights."""
+"""A checkpoint that was damaged on the disk is never gone on with, and a training begun anew ends in the same weights."""
 
 from __future__ import annotations
 
