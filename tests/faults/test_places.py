@@ -128,7 +128,7 @@ def test_a_clock_that_goes_back(spark: SparkSession, tmp_path: Path, monkeypatch
     tell("a clock that goes back a day between runs", 4, 0, 0, "–", "–")
 
 
-def submitted(folder: Path, *, kill_after: float | None = None) -> subprocess.Popen[str]:
+def submitted(folder: Path) -> subprocess.Popen[str]:
     """ingest_events in a process of its own, as a scheduler starts it."""
     line = ["spark-submit", "--properties-file", "conf/spark/local.conf", "--load-spark-defaults", "--driver-memory", "1g"]
     line += ["jobs/ingest_events.py", "--settings", str(folder / "shop.toml")]

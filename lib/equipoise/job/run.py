@@ -57,11 +57,15 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
 
 
 def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
+    settings, spark = invocation.settings, session(f"equipoise {job.name}")
+    store = Store(spark, _absolute(settings.warehouse), synthetic=settings.source.adapter == "simulated")
+    with readable(store):
+        _run_on(store, job, body, invocation, as_of, job_file)
+
+
+def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
     started = time.monotonic()
-    settings = invocation.settings
-    spark = session(f"equipoise {job.name}")
-    warehouse = _absolute(settings.warehouse)
-    store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")
+    settings, spark, warehouse = invocation.settings, store.spark, store.root
     settings_dir = invocation.settings_path.resolve().parent
     registry = _registry(warehouse, settings, settings_dir) if job.uses_model or job.publishes_model else None
     inputs = _pin(store, job)
