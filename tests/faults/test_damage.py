@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from equipoise.errors import StoreError
 from equipoise.job import Context, Job
 from equipoise.job.run import run
 from equipoise.store import Store
+from equipoise.store.damage import readable
 from equipoise.tables import CATALOGUE
 from tests.faults.conftest import Tell
 from tests.integration.test_job import TOML
@@ -191,3 +193,89 @@ def test_whoever_reads_files_without_spark_is_told_too(shop: Shop) -> None:
     flipped(shop.data_file(DATED))
     with pytest.raises(StoreError, match="is not what it was when it was written"):
         store.files(DATED, version)
+
+
+def torn(log: Path) -> None:
+    newest = max(log.glob("*.json"))
+    newest.write_bytes(newest.read_bytes()[:-40])
+
+
+def empty_commit(log: Path) -> None:
+    max(log.glob("*.json")).write_bytes(b"")
+
+
+@pytest.mark.parametrize(("fault", "harm"), [("empty", empty_commit), ("cut off", torn)])
+def test_a_newest_commit_that_is_not_whole(
+    shop: Shop,
+    undisturbed: dict[str, list[str]],
+    capsys: pytest.CaptureFixture[str],
+    tell: Tell,
+    fault: str,
+    harm: Callable[[Path], None],
+) -> None:
+    """To Delta an empty commit is one that changed nothing: what it brought would be missed by nobody."""
+    log = shop.root / DATED.replace(".", "/") / "_delta_log"
+    newest = max(log.glob("*.json")).name
+    harm(log)
+    (log / f".{newest}.crc").unlink(missing_ok=True)
+    for job in (READER, WRITER):
+        capsys.readouterr()
+        assert shop.run(job) == 1
+        told = capsys.readouterr().err
+        assert f"{newest}, is empty or cut off" in told and "Traceback" not in told
+    number = newest.removesuffix(".json")
+    for name in (newest, f"{number}.crc"):
+        for file in (log / name, log / f".{name}.crc"):
+            file.unlink(missing_ok=True)
+    assert [shop.run(WRITER), shop.run(READER)] == [0, 0]
+    found = {table: shop.rows(table) for table in undisturbed}
+    tell(f"the newest commit of {DATED}: {fault}", 1, 0, 0, 0, "exit 1: `the newest commit of …, is empty or cut off`")
+    assert found == undisturbed
+
+
+LOG_HARMS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "_last_checkpoint empty": ("_last_checkpoint", emptied),
+    "_last_checkpoint cut off": ("_last_checkpoint", cut_off),
+    "_last_checkpoint gone": ("_last_checkpoint", Path.unlink),
+    "checkpoint cut off": ("*.checkpoint*.parquet", cut_off),
+    "checkpoint empty": ("*.checkpoint*.parquet", emptied),
+    "checkpoint with a flipped bit": ("*.checkpoint*.parquet", flipped),
+    "checkpoint gone": ("*.checkpoint*.parquet", Path.unlink),
+}
+
+
+@pytest.fixture(scope="module")
+def long_log(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of thirteen commits, the last of them after a checkpoint."""
+    root = tmp_path_factory.mktemp("long") / "warehouse"
+    store = Store(spark, str(root))
+    for number in range(12):
+        day = date(2017, 11, 6) - timedelta(days=number % 3)
+        store.replace(sequences(spark, 5 + number, day), DATED, {"as_of": day}, fingerprint=f"f{number}", job="writer")
+    return root
+
+
+@pytest.mark.parametrize("fault", LOG_HARMS)
+def test_a_damaged_checkpoint_of_a_log(spark: SparkSession, long_log: Path, tmp_path: Path, tell: Tell, fault: str) -> None:
+    """Either the commits are read instead, or it is said; never other rows."""
+    shutil.copytree(long_log, tmp_path / "warehouse")
+    shop, (pattern, harm) = Shop(spark, tmp_path), LOG_HARMS[fault]
+    log = shop.root / DATED.replace(".", "/") / "_delta_log"
+    file = next(iter(sorted(log.glob(pattern))))
+    harm(file)
+    said = "nothing: the commits are read instead"
+    try:
+        with readable(shop.store):
+            found = shop.rows(DATED)
+    except StoreError as error:
+        said = str(error).replace(str(shop.root), "…")[:120]
+        assert f"{file.name}' of its log cannot be read" in str(error)
+        for gone in (file, file.with_name(f".{file.name}.crc")):
+            gone.unlink(missing_ok=True)
+        found = shop.rows(DATED)
+    due = Shop(spark, long_log.parent).rows(DATED)
+    tell(f"log of {DATED}: {fault}", 1, len(set(due) - set(found)), max(0, len(found) - len(due)), 0, f"`{said}`")
+    assert found == due
+    day = date(2017, 11, 6)
+    shop.store.replace(sequences(spark, 3, day), DATED, {"as_of": day}, fingerprint="after", job="writer")
+    assert shop.store.read(DATED).filter(F.col("as_of") == F.lit(day)).count() == 3

@@ -117,7 +117,12 @@ SCHEMAS: dict[str, tuple[bytes, Lines, int, str]] = {
         1,
         "no column 'qty' for our quantity; did you mean 'qty_sold'?",
     ),
-    "a column in other letters": (HEADER.replace(b"sku", b"SKU"), GOOD, 1, "no column 'sku' for our item_id"),
+    "a column in other letters": (
+        HEADER.replace(b"sku", b"SKU"),
+        GOOD,
+        1,
+        "no column 'sku' for our item_id; did you mean 'SKU'?",
+    ),
     "a column of another type": (HEADER, _each(lambda r: [*r[:4], b"one", *r[5:]]), 3, "value_unreadable 100"),
 }
 """Header, lines, exit code, what is said."""

@@ -28,8 +28,8 @@ def slice_lock(warehouse: str, job: str, slice_name: str) -> Iterator[None]:
         handle = os.open(folder / f"{job}__{slice_name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StoreError(
-            f"the warehouse {warehouse!r} cannot be written: {error}; expected a folder that this user may write to, on a disk that "
-            "is mounted for writing; nothing was read or written"
+            f"the warehouse {warehouse!r} cannot be written: {error}; expected a folder that this user may write to, on a "
+            "disk that is mounted for writing; nothing was read or written"
         ) from error
     try:
         try:

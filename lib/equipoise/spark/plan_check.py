@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -55,10 +54,13 @@ def report(name: str, text: str) -> PlanReport:
 
 
 def by_job(plans: Iterable[PlanReport]) -> list[PlanReport]:
-    """One report per job, in the order of the plans: operators and fallbacks of all its plans together."""
+    """One report per job, in the order in which they come first: operators and fallbacks of all its plans together."""
+    own: dict[str, list[PlanReport]] = {}
+    for plan in plans:
+        own.setdefault(plan.job, []).append(plan)
     return [
-        PlanReport(job, sum(p.operators for p in own), sum(p.on_gpu for p in own), tuple(f for p in own for f in p.fallbacks))
-        for job, own in ((job, list(own)) for job, own in groupby(plans, key=lambda p: p.job))
+        PlanReport(job, sum(p.operators for p in of), sum(p.on_gpu for p in of), tuple(f for p in of for f in p.fallbacks))
+        for job, of in own.items()
     ]
 
 

@@ -55,6 +55,15 @@ def unreadable(error: Exception, store: Store) -> StoreError | None:
         return None
     place = unquote(found.group(1))
     why = said[-2] if len(said) > 1 else said[0]
+    if "/_delta_log/" in place:
+        way_out = (
+            "take back that one write, and run its job again" if place.endswith(".json") else "have the commits read instead"
+        )
+        return StoreError(
+            f"{name}: {place!r} of its log cannot be read, so nothing was written: {why[:300]}\n"
+            f"Put it back as it was, or delete it with its hidden .crc file to {way_out}: a checkpoint holds what the commits before "
+            "it say, and only the newest commit may go"
+        )
     return StoreError(
         f"{name}: its file {place!r} cannot be read, so nothing was written from it: {why[:300]}\n"
         f"Put the file back as it was, or have its rows made again: in make sql\n  {undo(store, name, place)};\n"
