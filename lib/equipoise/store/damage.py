@@ -61,8 +61,8 @@ def unreadable(error: Exception, store: Store) -> StoreError | None:
         )
         return StoreError(
             f"{name}: {place!r} of its log cannot be read, so nothing was written: {why[:300]}\n"
-            f"Put it back as it was, or delete it with its hidden .crc file to {way_out}: a checkpoint holds what the commits before "
-            "it say, and only the newest commit may go"
+            f"Put it back as it was, or delete it with its hidden .crc file to {way_out}: a checkpoint holds what the commits "
+            "before it say, and of commits only the newest may go"
         )
     return StoreError(
         f"{name}: its file {place!r} cannot be read, so nothing was written from it: {why[:300]}\n"
