@@ -32,6 +32,7 @@ SMALL = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.driver.memory": "3g",
     "spark.buffer.pageSize": "2m",  # else every broadcast of ten rows holds 64 MB
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "

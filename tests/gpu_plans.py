@@ -1,4 +1,5 @@
-"""Runs the jobs on the small generator in an explain-only session and writes what of every table's plan would run on a GPU.
+"""Runs the jobs on the small generator in an explain-only session and writes what of every plan would run on a GPU: of every
+table that a job writes, and of every frame that it asks for rows.
 
 spark-submit --properties-file conf/spark/explain.conf --load-spark-defaults tests/gpu_plans.py WAREHOUSE OUT.json
 """
@@ -8,6 +9,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import traceback
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -27,48 +31,103 @@ from equipoise.spark.plan_check import PlanReport, explain, report  # noqa: E402
 from equipoise.store import Store  # noqa: E402
 from tests.pipeline import AS_OF, JOBS, SMALL  # noqa: E402
 
-CHECKED = (
-    "ingest_events",
-    "build_features",
-    "mine_associations",
-    "score_users",
-    "segment_users",
-    "track_migration",
-    "profile_users",
-    "build_audiences",
-    "collect_feedback",
-    "value_items",
-    "recommend_items",
-)
+CHECKED = (*JOBS, "maintain_tables")
+"""What else there is in jobs/ makes no frame of its own: it runs these, or trains, or serves tables."""
+
+UNDATED = ("ingest_events", "maintain_tables")
+OURS = (str(ROOT / "lib" / "equipoise"), str(ROOT / "jobs"))
+STORE = ("/store/", "/job/run.py", "/job/context.py")
+"""Where a frame that is asked for rows is the tables' own bookkeeping: checks before a write, the ledger."""
+
+MOST_PER_LINE = 4
+"""Of a line that asks often, in a loop over tables or users' groups, the first plans are explained."""
+
+
+class Watch:
+    """Explains each frame that a job writes or asks for rows, when it does."""
+
+    def __init__(self) -> None:
+        self.reports: list[PlanReport] = []
+        self.job = ""
+        self._asked: Counter[str] = Counter()
+        self._busy = False
+
+    def hear(self, where: str, frame: DataFrame) -> None:
+        """One more plan, unless its line was heard often enough."""
+        self._asked[f"{self.job} {where}"] += 1
+        if self._busy or self._asked[f"{self.job} {where}"] > MOST_PER_LINE:
+            return
+        self._busy = True
+        try:
+            self.reports.append(report(f"{self.job} → {where}", explain(frame)))
+        finally:
+            self._busy = False
+
+    def spark(self) -> None:
+        """From now on every write and every action of a frame is heard. A cached frame hides the plan behind it; uncached, the
+        whole way from the tables is explained."""
+        written, watch = Store.replace, self
+
+        def replace(store: Store, frame: Any, name: str, values: Any, **more: Any) -> Any:
+            if name != STATE:  # one row that the driver made: there is no work in it
+                watch.hear(name, frame)
+            return written(store, frame, name, values, **more)
+
+        Store.replace = replace  # type: ignore[method-assign]
+        for hiding in ("persist", "cache", "localCheckpoint", "checkpoint"):
+            setattr(DataFrame, hiding, lambda frame, *_, **__: frame)
+        for name, asked in ACTIONS.items():
+            setattr(DataFrame, name, self._heard(getattr(DataFrame, name), asked))
+
+    def _heard(self, original: Callable[..., Any], asked: Callable[[DataFrame], DataFrame]) -> Callable[..., Any]:
+        def action(frame: DataFrame, *given: Any, **more: Any) -> Any:
+            if not self._busy and (where := _caller()):
+                self.hear(where, asked(frame))
+            return original(frame, *given, **more)
+
+        return action
+
+
+ACTIONS: dict[str, Callable[[DataFrame], DataFrame]] = {
+    "collect": lambda frame: frame,
+    "toPandas": lambda frame: frame,
+    "toLocalIterator": lambda frame: frame,
+    "count": lambda frame: frame.groupBy().count(),
+    "isEmpty": lambda frame: frame.limit(1),
+}
+"""Methods that run a plan (first, head and take end in collect), and the plan that they run."""
+
+
+def _caller() -> str | None:
+    """File and line of ours that asked, or None where it was not a job's own code."""
+    for frame in reversed(traceback.extract_stack()):
+        if frame.filename.startswith(OURS):
+            own = not any(part in frame.filename for part in STORE)
+            return f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno}" if own else None
+    return None
 
 
 def main(warehouse: str, out: str) -> None:
-    reports: list[PlanReport] = []
-    original = Store.replace
-
-    def watched(self: Store, frame: Any, name: str, values: Any, **more: Any) -> Any:
-        if name != STATE:  # one row that the driver made: there is no work in it
-            reports.append(report(f"{more['job']} → {name}", explain(frame)))
-        return original(self, frame, name, values, **more)
-
-    Store.replace = watched  # type: ignore[method-assign]
-    # A cached frame hides the plan behind it; uncached, the whole way from the tables is explained.
-    DataFrame.persist = lambda self, *_: self  # type: ignore[method-assign,assignment]
-    DataFrame.cache = lambda self: self  # type: ignore[method-assign]
-    for job in JOBS[: JOBS.index(CHECKED[-1]) + 1]:
+    watch = Watch()
+    watch.spark()
+    for job in CHECKED:
+        watch.job = job
         path = ROOT / "jobs" / f"{job}.py"
         spec = importlib.util.spec_from_file_location(job, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[job] = module
         spec.loader.exec_module(module)
-        dated = [] if job == "ingest_events" else ["--as-of", AS_OF]
-        code = run(module.JOB, module.run, ["--settings", "conf/simulated.toml", "--warehouse", warehouse, *dated, *SMALL], path)
+        flags = ["--settings", "conf/simulated.toml", "--warehouse", warehouse, f"--report.path={warehouse}/report.html", *SMALL]
+        code = run(module.JOB, module.run, [*flags, *([] if job in UNDATED else ["--as-of", AS_OF])], path)
         if code != 0:
             sys.exit(code)
-    reports.append(report("collect_feedback → ops.feedback, with a list", explain(_feedback(warehouse))))
-    reports.append(report("mine_associations → baskets", explain(_baskets(warehouse))))
-    Path(out).write_text(json.dumps([asdict(r) | {"share": r.share} for r in reports], indent=1), encoding="utf-8")
+    for watch.job, where, frame in (
+        ("collect_feedback", "ops.feedback, with a list", _feedback(warehouse)),
+        ("mine_associations", "baskets", _baskets(warehouse)),
+    ):
+        watch.hear(where, frame)
+    Path(out).write_text(json.dumps([asdict(r) for r in watch.reports], indent=1), encoding="utf-8")
 
 
 def _feedback(warehouse: str) -> DataFrame:

@@ -7,6 +7,7 @@ python -m tests.faults.nights WAREHOUSE LAST [--conf key=value …] [--rows 40] 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -18,12 +19,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
-from equipoise.report.publish import published_frame
+from equipoise.report.publish import VIEWS_FILE, published_frame, with_earlier, write_text
+from equipoise.report.views import latest, views_sql
 from equipoise.store import Store
 from equipoise.store import upkeep as room
 from equipoise.tables import CATALOGUE
+from equipoise.tables.packing import CELL_VALUES
 from tests.conftest import small_session
-from tests.integration.test_store import sequences
 
 FIRST = date(2017, 1, 1)
 SEQUENCES, TRENDS, SPEC, METRICS, ITEMS = (
@@ -47,20 +49,29 @@ def rows_of(night: int, rows: int) -> int:
     return rows + night % 7
 
 
-def frame(spark: SparkSession, name: str, night: int, rows: int) -> DataFrame:
-    """What a table's slice of a night is."""
-    number = rows_of(night, rows)
+Rows = list[tuple[object, ...]]
+
+
+def rows_due(name: str, night: int, rows: int) -> Rows:
+    """What a table's slice of a night is; of the upserted table, what the night brings."""
+    number, mark = rows_of(night, rows), f"night {night}"
     if name == SEQUENCES:
-        return sequences(spark, number, day(night), text=f"night {night}")
+        lists = {"item_ids": ["i1"], "event_types": ["purchase"], "age_days": [3], "cells": [1.0] * len(CELL_VALUES)}
+        lists |= {"prior_categories": ["MILK"], "prior_weights": [1.0], "cell_categories": ["MILK"]}
+        whole = [lists | {"user_id": f"u{k}", "as_of": day(night), "behaviour_text": mark} for k in range(number)]
+        return [tuple(one[c] for c in CATALOGUE[name].column_names) for one in whole]
     if name == TRENDS:
-        found = [(day(night), day(night), f"c{k}", float(night), 1.0, 2.0) for k in range(number)]
-    elif name == SPEC:
-        found = [(k, f"c{k}", float(night)) for k in range(number)]  # type: ignore[misc]
-    elif name == METRICS:
-        found = [(f"night {night}", "silver.events", f"m{k}", float(night), "ok") for k in range(number)]  # type: ignore[misc]
-    else:  # ten of the items each night, all of them over three
-        found = [_item(k, night) for k in range(ITEMS_EVER) if (k + night) % 3 == 0]  # type: ignore[misc]
-    return spark.createDataFrame(found, CATALOGUE[name].struct_type())
+        return [(day(night), day(night), f"c{k}", float(night), 1.0, 2.0) for k in range(number)]
+    if name == SPEC:
+        return [(k, f"c{k}", float(night)) for k in range(number)]
+    if name == METRICS:
+        return [(mark, "silver.events", f"m{k}", float(night), "ok") for k in range(number)]
+    return [_item(k, night) for k in range(ITEMS_EVER) if (k + night) % 3 == 0]  # ten of them each night, all over three
+
+
+def frame(spark: SparkSession, name: str, night: int, rows: int) -> DataFrame:
+    """The same as a frame."""
+    return spark.createDataFrame(rows_due(name, night, rows), CATALOGUE[name].struct_type())
 
 
 def write(store: Store, spark: SparkSession, night: int, rows: int) -> None:
@@ -74,6 +85,9 @@ def write(store: Store, spark: SparkSession, night: int, rows: int) -> None:
     if night % 5 == 4:
         room.compact(spark, store.path(SEQUENCES), 2**20)
     versions = {name: store.version(name) or 0 for name in VIEWED}
+    store.create("ops.published")
+    shown = latest(with_earlier(store.read("ops.published"), versions, day(night)))
+    write_text(spark, f"{store.root}/{VIEWS_FILE}", views_sql(store.root, list(VIEWED), shown))
     store.replace(published_frame(spark, versions, day(night), "r"), "ops.published", {"as_of": day(night)}, **told)
 
 
@@ -85,55 +99,62 @@ def last_published(store: Store) -> int:
     return (newest - FIRST).days if newest else -1
 
 
-def mixed(store: Store, spark: SparkSession, rows: int) -> list[str]:
+def mixed(store: Store, rows: int) -> list[str]:
     """What readers see that is not the published night, whole."""
     night = last_published(store)
     if night < 0:
         return []
-    versions = {
-        r["table_name"]: r["version"] for r in store.read("ops.published").filter(F.col("as_of") == F.lit(day(night))).collect()
-    }
-    wrong = []
-    for name in VIEWED:
-        seen = store.read(name, versions[name])
-        seen = seen.filter(F.col("as_of") == F.lit(day(night))) if "as_of" in CATALOGUE[name].slice_by else seen
-        wanted = frame(spark, name, night, rows) if name != ITEMS else items_after(spark, night)
-        if lost_and_doubled(seen, wanted, name) != (0, 0):
-            wrong.append(f"{name} at night {night}")
-    return wrong
+    rows_seen = store.read("ops.published").filter(F.col("as_of") == F.lit(day(night))).collect()
+    versions = {r["table_name"]: r["version"] for r in rows_seen}
+    return [f"{n} at night {night}" for n in VIEWED if wrong_at(store.read(n, versions[n]), n, night, rows) != (0, 0)]
 
 
-def items_after(spark: SparkSession, night: int) -> DataFrame:
+VIEW = re.compile(r"VIEW v_current_\w+ .* As published for (\S+)\.' AS (SELECT .* FROM (\S+) VERSION AS OF \d+.*);")
+
+
+def through_views(store: Store, spark: SparkSession, rows: int) -> tuple[set[int], list[str]]:
+    """The nights that the v_current_* views show, which should be one, and the views that do not show theirs whole."""
+    nights, wrong = set(), []
+    for line in Path(store.root, VIEWS_FILE).read_text(encoding="utf-8").splitlines():
+        if not (found := VIEW.search(line)):
+            continue
+        shown, query, name = found.groups()
+        night = (date.fromisoformat(shown) - FIRST).days
+        seen = spark.sql(query.replace(f"FROM {name}", f"FROM delta.`{store.path(name)}`"))
+        nights.add(night)
+        wrong += [f"{name} at night {night}"] if wrong_at(seen, name, night, rows) != (0, 0) else []
+    return nights, wrong
+
+
+def wrong_at(seen: DataFrame, name: str, night: int, rows: int) -> tuple[int, int]:
+    """Rows lost and doubled in a table's slice of a night, or in the whole of a table that has none."""
+    seen = seen.filter(F.col("as_of") == F.lit(day(night))) if "as_of" in CATALOGUE[name].slice_by else seen
+    return lost_and_doubled(seen, items_after(night) if name == ITEMS else rows_due(name, night, rows), name)
+
+
+def items_after(night: int) -> Rows:
     """The upserted table once a night is done."""
     nights = {k: [n for n in range(night + 1) if (k + n) % 3 == 0] for k in range(ITEMS_EVER)}
-    found = [_item(k, max(ns)) for k, ns in nights.items() if ns]
-    return spark.createDataFrame(found, CATALOGUE[ITEMS].struct_type())
+    return [_item(k, max(ns)) for k, ns in nights.items() if ns]
 
 
-def _item(number: int, night: int) -> tuple[str, str, str, float, str]:
+def _item(number: int, night: int) -> tuple[object, ...]:
     return f"i{number}", "MILK", f"night {night}", 1.0, "shop"
 
 
-def lost_and_doubled(seen: DataFrame, wanted: DataFrame, name: str) -> tuple[int, int]:
+def lost_and_doubled(seen: DataFrame, wanted: Rows, name: str) -> tuple[int, int]:
     """Wanted rows that are not there, and rows that are there and not wanted or more than once."""
-    columns = CATALOGUE[name].column_names
-    there, due = (Counter(repr(tuple(r)) for r in f.select(*columns).collect()) for f in (seen, wanted))
+    there = Counter(repr(tuple(r)) for r in seen.select(*CATALOGUE[name].column_names).collect())
+    due = Counter(repr(r) for r in wanted)
     return (due - there).total(), (there - due).total()
 
 
-def outcome(store: Store, spark: SparkSession, last: int, rows: int) -> tuple[int, int]:
+def outcome(store: Store, last: int, rows: int) -> tuple[int, int]:
     """Rows lost and doubled over all tables and nights."""
-    lost = doubled = 0
-    for name in (SEQUENCES, TRENDS, METRICS):
-        wanted = frame(spark, name, 0, rows)
-        for night in range(1, last + 1):
-            wanted = wanted.unionByName(frame(spark, name, night, rows))
-        found = lost_and_doubled(store.read(name), wanted, name)
-        lost, doubled = lost + found[0], doubled + found[1]
-    for name, wanted in ((SPEC, frame(spark, SPEC, last, rows)), (ITEMS, items_after(spark, last))):
-        found = lost_and_doubled(store.read(name), wanted, name)
-        lost, doubled = lost + found[0], doubled + found[1]
-    return lost, doubled
+    due = {name: [r for night in range(last + 1) for r in rows_due(name, night, rows)] for name in (SEQUENCES, TRENDS, METRICS)}
+    due |= {SPEC: rows_due(SPEC, last, rows), ITEMS: items_after(last)}
+    found = [lost_and_doubled(store.read(name), wanted, name) for name, wanted in due.items()]
+    return sum(lost for lost, _ in found), sum(doubled for _, doubled in found)
 
 
 @dataclass

@@ -24,16 +24,17 @@ from tests.faults import nights
 from tests.faults.conftest import Tell
 
 pytestmark = pytest.mark.slow
+PATHS = f"{ROOT}:{ROOT / 'lib'}"
 KILLS = int(os.environ.get("EQUIPOISE_KILLS", "10"))
-MOST_SECONDS = 30.0
-"""From when a writer begins to when it is killed, at most; a first night takes it about ten."""
+SPAN = 0.8
+"""A writer is killed within so many times what the night took that made the tables too; a later one takes about half of that."""
 
 
-def writer(warehouse: Path, last: int, *flags: str) -> subprocess.Popen[str]:
+def writer(warehouse: Path, last: int, *flags: str, **env: str) -> subprocess.Popen[str]:
     """A process of its own that writes nights up to `last`."""
     line = [sys.executable, "-m", "tests.faults.nights", str(warehouse), str(last), *flags]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, **pipe)  # type: ignore[call-overload,no-any-return]
+    return subprocess.Popen(line, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": PATHS} | env, **pipe)  # type: ignore[call-overload,no-any-return]
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -49,49 +50,68 @@ def fresh(spark: SparkSession, root: Path) -> Store:
     return Store(spark, str(root))
 
 
+def ready(process: subprocess.Popen[str]) -> None:
+    """Waits until a writer is about to begin."""
+    assert process.stdout
+    while (line := process.stdout.readline()) and line.strip() != "READY":
+        pass
+    assert line, "the writer ended before it began"
+
+
 def test_a_killed_writer_run_again_leaves_the_tables_of_an_unkilled_one(spark: SparkSession, tmp_path: Path, tell: Tell) -> None:
-    draw, root, mixed, killed = random.Random(1), tmp_path / "warehouse", 0, 0
-    ended(writer(root, 0))
-    while killed < KILLS:
+    draw, root, mixed, reached = random.Random(1), tmp_path / "warehouse", 0, []
+    first = writer(root, 0)
+    ready(first)
+    started = time.monotonic()
+    ended(first)
+    span = SPAN * (time.monotonic() - started)
+    for kill in range(1, KILLS + 1):
         process = writer(root, 10_000)
-        assert process.stdout
-        while (line := process.stdout.readline()) and line.strip() != "READY":
-            pass
-        assert line, "the writer ended before it began"
-        time.sleep(draw.uniform(0.3, MOST_SECONDS))
+        ready(process)
+        time.sleep(draw.uniform(0.05, 1.0) * span)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        killed += 1
-        mixed += bool(nights.mixed(fresh(spark, root), spark, 40))
-        if killed % 10 == 0:
-            sys.stdout.write(f"{killed} of {KILLS} kills, night {nights.last_published(fresh(spark, root))}, mixed {mixed}\n")
-    last = nights.last_published(fresh(spark, root)) + 1
+        mixed += bool(nights.mixed(fresh(spark, root), 40))
+        reached.append(nights.last_published(fresh(spark, root)))
+        if kill % 10 == 0:
+            sys.stdout.write(f"{kill} of {KILLS} kills within {span:.1f} s, night {reached[-1]}, mixed {mixed}\n")
+            sys.stdout.flush()
+    last = reached[-1] + 1
     ended(writer(root, last))
-    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
-    tell(f"kill -9 between and in the commits of {last + 1} nights of five tables", killed, lost, doubled, mixed, "–")
+    lost, doubled = nights.outcome(fresh(spark, root), last, 40)
+    tell(f"kill -9 between and in the commits of {last + 1} nights of five tables", len(reached), lost, doubled, mixed, "–")
     assert (lost, doubled, mixed) == (0, 0, 0)
+    assert len(set(reached)) > 1, "every kill came before the first night was published"
 
 
 @pytest.fixture(scope="module")
 def bad_line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Classes of a log store that fails, compiled here."""
+    return compiled("LostAnswer", tmp_path_factory.mktemp("classes"))
+
+
+def compiled(name: str, out: Path) -> Path:
+    """A folder with the class of a log store that lies beside this file."""
     if shutil.which("javac") is None:
-        pytest.skip("no javac: a log that loses answers is a class of its own; install a JDK in place of the JRE")
-    out = tmp_path_factory.mktemp("classes")
+        pytest.skip(f"no javac: {name} is a class of its own; install a JDK in place of the JRE")
     jars = [*Path(pyspark.__file__).parent.glob("jars/hadoop-client-*.jar"), *(ROOT / ".jars").glob("delta-storage-*.jar")]
     path = ":".join(str(j) for j in jars)
-    subprocess.run(["javac", "-cp", path, "-d", str(out), str(ROOT / "tests" / "faults" / "LostAnswer.java")], check=True)
+    subprocess.run(["javac", "-cp", path, "-d", str(out), str(ROOT / "tests" / "faults" / f"{name}.java")], check=True)
     return out
+
+
+def with_log(name: str, classes: Path) -> list[str]:
+    """Flags of a writer whose log is of that class."""
+    jars = ":".join(str(p) for p in (ROOT / ".jars").glob("delta-*.jar"))
+    confs = (f"spark.delta.logStore.file.impl={name}", f"spark.driver.extraClassPath={classes}:{jars}")
+    return [x for c in confs for x in ("--conf", c)]
 
 
 def test_a_log_that_refuses_writes_and_loses_answers(spark: SparkSession, tmp_path: Path, bad_line: Path, tell: Tell) -> None:
     root, last = tmp_path / "warehouse", 9
-    jars = ":".join(str(p) for p in (ROOT / ".jars").glob("delta-*.jar"))
-    confs = ("spark.delta.logStore.file.impl=LostAnswer", f"spark.driver.extraClassPath={bad_line}:{jars}")
-    flags = [x for c in confs for x in ("--conf", c)]
-    said = ended(writer(root, last, "--retries", "5", *flags))
-    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
-    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    said = ended(writer(root, last, "--retries", "5", *with_log("LostAnswer", bad_line)))
+    lost, doubled = nights.outcome(fresh(spark, root), last, 40)
+    mixed = len(nights.mixed(fresh(spark, root), 40))
     told = re.findall(r"FAILED night \d+: (.*)", said)
     for kind, name in (("refused", "the log refuses a write"), ("lost", "a commit lands and its answer is lost")):
         times = len(re.findall(f"FAULT {kind}", said))
@@ -121,12 +141,12 @@ def test_a_full_disk(spark: SparkSession, small_disk: Path, tell: Tell) -> None:
     assert process.returncode != 0
     told = re.findall(r"FAILED night \d+: (.*)", said)
     assert told and "No space left on device" in said, said[-3000:]
-    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    mixed = len(nights.mixed(fresh(spark, root), 40))
     reached = nights.last_published(fresh(spark, root))
     assert reached >= 1, "readers had nothing yet"
     subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
     ended(writer(root, reached + 2))
-    lost, doubled = nights.outcome(fresh(spark, root), spark, reached + 2, 40)
+    lost, doubled = nights.outcome(fresh(spark, root), reached + 2, 40)
     tell(f"disk full at night {reached + 1}, then made larger", 1, lost, doubled, mixed, f"`{told[0]}`")
     assert (lost, doubled, mixed) == (0, 0, 0)
 
@@ -136,8 +156,8 @@ def test_two_writers_of_the_same_nights(spark: SparkSession, tmp_path: Path, tel
     root, last = tmp_path / "warehouse", 9
     both = [writer(root, last, "--retries", "20") for _ in range(2)]
     said = "".join(ended(p) for p in both)
-    lost, doubled = nights.outcome(fresh(spark, root), spark, last, 40)
-    mixed = len(nights.mixed(fresh(spark, root), spark, 40))
+    lost, doubled = nights.outcome(fresh(spark, root), last, 40)
+    mixed = len(nights.mixed(fresh(spark, root), 40))
     told = re.findall(r"FAILED night \d+: (.*)", said)
     tell(
         "two writers of the same nights at once",

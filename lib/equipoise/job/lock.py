@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from equipoise.errors import ConflictError
+from equipoise.errors import ConflictError, StoreError
 
 
 @contextmanager
@@ -17,13 +17,20 @@ def slice_lock(warehouse: str, job: str, slice_name: str) -> Iterator[None]:
 
     Raises:
         ConflictError: when another process holds it.
+        StoreError: when the warehouse cannot be written.
     """
     if "://" in warehouse and not warehouse.startswith("file://"):
         yield
         return
     folder = Path(warehouse.removeprefix("file://")) / "_locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / f"{job}__{slice_name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"{job}__{slice_name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(
+            f"the warehouse {warehouse!r} cannot be written: {error}; expected a folder that this user may write to, on a "
+            "disk that is mounted for writing; nothing was read or written"
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

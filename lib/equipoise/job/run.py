@@ -21,6 +21,7 @@ from equipoise.job.lock import slice_lock
 from equipoise.settings import Invocation, Settings, help_text, parse_command_line, resolve
 from equipoise.spark.session import session
 from equipoise.store import Store
+from equipoise.store.damage import readable
 from equipoise.store.ledger import Entry, Ledger
 from equipoise.tables import CATALOGUE
 
@@ -56,12 +57,16 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
 
 
 def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
+    settings, spark = invocation.settings, session(f"equipoise {job.name}")
+    store = Store(spark, _absolute(settings.warehouse), synthetic=settings.source.adapter == "simulated")
+    with readable(store):
+        _run_on(store, job, body, invocation, as_of, job_file)
+
+
+def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
     started = time.monotonic()
-    settings = invocation.settings
+    settings, spark, warehouse = invocation.settings, store.spark, store.root
     job = job.under(settings)
-    spark = session(f"equipoise {job.name}")
-    warehouse = _absolute(settings.warehouse)
-    store = Store(spark, warehouse, synthetic=settings.source.adapter == "simulated")
     settings_dir = invocation.settings_path.resolve().parent
     registry = _registry(warehouse, settings, settings_dir) if job.uses_model or job.publishes_model else None
     inputs = _pin(store, job)
@@ -100,7 +105,8 @@ def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None
         return
     entry = ledger.start(entry)
     try:
-        body(ctx)
+        with readable(store):
+            body(ctx)
     except BaseException as error:
         status = "gated" if isinstance(error, GateError) else "failed"
         ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status=status, message=str(error)[:1000]))

@@ -149,6 +149,7 @@ def _json_path(inside: Sequence[str]) -> str:
 
 
 def _no_column(path: str, ours: str, theirs: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(theirs, known, n=1)
+    same = [k for k in known if k.casefold() == theirs.casefold()]  # other letters are another column, and no close match
+    near = same or difflib.get_close_matches(theirs, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     return f"{path}: no column {theirs!r} for our {ours}; {hint}"

@@ -10,6 +10,8 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from equipoise.errors import StoreError
+
 FOREIGN_CHANGES = ("RESTORE", "DELETE", "UPDATE", "TRUNCATE", "MERGE")
 """Operations that may change a slice behind our back; after one, a slice's fingerprint is not trusted."""
 
@@ -27,12 +29,43 @@ class Commit:
     rows: int
 
 
+_WHOLE: set[tuple[str, int]] = set()
+"""Path and version of commits that were seen to be whole."""
+
+
 def snapshot(spark: SparkSession, path: str) -> Any:
-    """The newest state of the log, read without a Spark job."""
+    """The newest state of the log, read without a Spark job.
+
+    Raises:
+        StoreError: when the newest commit is empty or cut off. A machine that lost its power can leave it so, and to Delta an
+            empty commit is one that changed nothing: the rows that it brought would be missed by nobody.
+    """
     jvm: Any = spark._jvm
     log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
     none = jvm.scala.Option.empty()
-    return log.update(False, none, none)
+    current = log.update(False, none, none)
+    number = int(current.version())
+    if number >= 0 and (path, number) not in _WHOLE:
+        _require_whole(path, number, _lines(jvm, log, number))
+        _WHOLE.add((path, number))
+    return current
+
+
+def _require_whole(path: str, number: int, lines: Any) -> None:
+    if lines is None:  # cleaned away behind a checkpoint
+        return
+    last = str(lines.apply(lines.size() - 1)) if lines.size() else ""
+    try:
+        whole = bool(json.loads(last)) and bool(_commit_info(lines))
+    except json.JSONDecodeError:
+        whole = False
+    if not whole:
+        name = f"{number:020d}"
+        raise StoreError(
+            f"the newest commit of {path!r}, _delta_log/{name}.json, is empty or cut off: the machine stopped while it was "
+            f"written; put it back, or delete it and {name}.crc with their hidden .crc files, which takes that one write back, "
+            "and run its job again; nothing was read or written"
+        )
 
 
 def version(spark: SparkSession, path: str) -> int | None:
@@ -77,20 +110,44 @@ def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | Non
     return None
 
 
+def writer(spark: SparkSession, path: str) -> str | None:
+    """The job that made our newest commit of a table, or None."""
+    marks = (_mark(info.get("userMetadata")) for _, info in _newest_first(spark, path))
+    return next((m["job"] for m in marks if m and "job" in m), None)
+
+
+def added_at(spark: SparkSession, path: str, file_name: str) -> int | None:
+    """The version that brought a data file, or None: the log no longer has it."""
+    for number, lines in _commits(spark, path):
+        if any(str(line).startswith('{"add"') and file_name in str(line) for line in map(lines.apply, range(lines.size()))):
+            return number
+    return None
+
+
 def _newest_first(spark: SparkSession, path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and commitInfo of every commit, back to the oldest that the log still has."""
-    jvm: Any = spark._jvm
+    return ((number, _commit_info(lines)) for number, lines in _commits(spark, path))
+
+
+def _commits(spark: SparkSession, path: str) -> Iterator[tuple[int, Any]]:
+    """Number and lines of every commit, newest first."""
     current = snapshot(spark, path)
     log = current.deltaLog()
-    names, store, hadoop = jvm.org.apache.spark.sql.delta.util.FileNames, log.store(), log.newDeltaHadoopConf()
     for number in range(int(current.version()), -1, -1):
-        try:
-            lines = store.read(names.unsafeDeltaFile(log.logPath(), number), hadoop)
-        except Py4JJavaError as error:
-            if "FileNotFound" in str(error.java_exception):
-                return
-            raise
-        yield number, _commit_info(lines)
+        if (lines := _lines(spark._jvm, log, number)) is None:
+            return
+        yield number, lines
+
+
+def _lines(jvm: Any, log: Any, number: int) -> Any:
+    """Lines of a commit, or None: the log no longer has it."""
+    place = jvm.org.apache.spark.sql.delta.util.FileNames.unsafeDeltaFile(log.logPath(), number)
+    try:
+        return log.store().read(place, log.newDeltaHadoopConf())
+    except Py4JJavaError as error:
+        if "FileNotFound" in str(error.java_exception):
+            return None
+        raise
 
 
 def _commit_info(lines: Any) -> dict[str, Any]:

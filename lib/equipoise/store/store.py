@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 from delta.tables import DeltaTable
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.storagelevel import StorageLevel
 
 from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.store import log
 from equipoise.store.contract import Only, check_rows, conform
+from equipoise.store.damage import causes, check_sidecars, unreadable
 from equipoise.tables import CATALOGUE, Table
 
 FORMAT = "delta"
@@ -57,6 +56,11 @@ class Store:
         self._spark = spark
         self.root = root.rstrip("/")
         self._synthetic = synthetic
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session that the tables are read with."""
+        return self._spark
 
     def path(self, name: str) -> str:
         """Where a table lives."""
@@ -101,8 +105,14 @@ class Store:
         return (reader if version is None else reader.option("versionAsOf", version)).load(path)
 
     def files(self, name: str, version: int) -> list[str]:
-        """Sorted data files of one version: local paths, or URIs elsewhere."""
-        return sorted(_local(f) for f in self.read(name, version).inputFiles())
+        """Sorted data files of one version: local paths, or URIs elsewhere.
+
+        Raises:
+            StoreError: when one is not what it was when it was written.
+        """
+        found = sorted(_local(f) for f in self.read(name, version).inputFiles())
+        check_sidecars(found)
+        return found
 
     def fingerprint(self, name: str, values: dict[str, object]) -> str | None:
         """Fingerprint of the slice's last commit, or None when unknown."""
@@ -188,7 +198,7 @@ class Store:
         except ContractError:
             raise
         except Exception as error:
-            raise _translated(error, name) from error
+            raise self._translated(error, name) from error
         finally:
             conformed.unpersist()
         return Written(self.version(name) or 0, rows, skipped=False)
@@ -197,7 +207,7 @@ class Store:
         try:
             self._spark.sql(sql)
         except Exception as error:
-            raise _translated(error, name) from error
+            raise self._translated(error, name) from error
 
     def _mark(self, name: str, slice_: str, job: str) -> tuple[str, int]:
         """txnAppId and the next txnVersion of a slice. To be read before it is looked whether there is anything to write: of two
@@ -219,9 +229,17 @@ class Store:
         landed = log.transaction_version(self._spark, path, app_id) == number and live is not None
         if live is None or not landed or live.fingerprint != fingerprint or live.version <= (before or -1):
             if failed is not None:
-                raise _translated(failed, name) from failed
+                raise self._translated(failed, name) from failed
             raise ConflictError(f"{name} {slice_}: another run wrote this slice at the same time; wait for it, then run again")
         return live.version
+
+    def _translated(self, error: Exception, name: str) -> Exception:
+        text = f"{type(error).__name__}: {error}"
+        if any(mark in text for mark in CONFLICTS):
+            return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
+        if (told := unreadable(error, self)) is not None:
+            return told
+        return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
 
 
 def _layout(values: dict[str, object], keep_partitions: bool, only: Only | None) -> dict[str, str]:
@@ -256,20 +274,10 @@ def _local(url: str) -> str:
     return unquote(parsed.path) if parsed.scheme in ("", "file") else url
 
 
-def _translated(error: Exception, name: str) -> Exception:
-    text = f"{type(error).__name__}: {error}"
-    if any(mark in text for mark in CONFLICTS):
-        return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
-    return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
-
-
 def _cause(error: Exception) -> str:
     """What failed, and what that came from, without the JVM's stack: where a job is aborted, the reason is the last cause."""
-    jvm: Any = error.java_exception if isinstance(error, Py4JJavaError) else getattr(error, "_origin", None)
-    if jvm is None:
+    found = causes(error)
+    if not found:
         return str(error)[:2000]
-    causes = [jvm]
-    while causes[-1].getCause() is not None and len(causes) < 50:
-        causes.append(causes[-1].getCause())
-    first, last = (str(c.toString())[:1000] for c in (causes[0], causes[-1]))
-    return first if len(causes) == 1 or last in first else f"{first}; caused by {last}"
+    first, last = found[0], found[-1]
+    return first if len(found) == 1 or last in first else f"{first}; caused by {last}"

@@ -4,13 +4,14 @@ step-00000050/   weights.safetensors   adapters and heads
                  optimiser.safetensors moments and step counts, by position
                  best.safetensors      adapters and heads at the best validation pass
                  more.safetensors      running mean of the weights, AdaLoRA's budget, float16's loss scale, where there are any
-                 state.json            Progress, and which training it belongs to
+                 state.json            Progress, which training it belongs to, sha256 of each file and of itself
 
 Random numbers need no state: each step seeds its own from (seed, rank, step).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from equipoise.errors import ModelError
 from equipoise.models import Model
 
 Weights = dict[str, Tensor]
+FILES = ("weights.safetensors", "optimiser.safetensors", "best.safetensors", "more.safetensors")
 
 
 @dataclass
@@ -92,12 +94,10 @@ class Checkpoints:
         aside = self._folder / f".{target.name}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        save_file(weights, aside / "weights.safetensors")
-        save_file(moments, aside / "optimiser.safetensors")
-        save_file(best, aside / "best.safetensors")
-        save_file(more or {}, aside / "more.safetensors")
-        state = {"identity": self._identity, "progress": asdict(progress)}
-        (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        for name, tensors in zip(FILES, (weights, moments, best, more or {}), strict=True):
+            save_file(tensors, aside / name)
+        state = {"identity": self._identity, "progress": asdict(progress), "sha256": _sums(aside)}
+        (aside / "state.json").write_text(json.dumps(state | {"seal": _seal(state)}), encoding="utf-8")
         sync_tree(aside)
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
@@ -110,18 +110,41 @@ class Checkpoints:
         """Puts a checkpoint back; returns the best weights, the progress, and what else was saved.
 
         Raises:
-            ModelError: when it belongs to a training with other settings, or does not fit.
+            ModelError: when it is damaged, belongs to a training with other settings, or does not fit; the model is as it was.
         """
-        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = self._state(path)
         if state["identity"] != self._identity:
             raise ModelError(
                 f"checkpoint {str(path)!r} is of a training with other settings ({state['identity'][:8]}, expected "
                 f"{self._identity[:8]}); delete {str(self._folder)!r} and run again"
             )
-        put_weights(model, load_file(path / "weights.safetensors"))
-        _restore_optimiser(optimiser, load_file(path / "optimiser.safetensors"))
-        more = load_file(path / "more.safetensors")
-        return load_file(path / "best.safetensors"), Progress(**state["progress"]), more
+        weights, moments, best, more = (load_file(path / name) for name in FILES)
+        put_weights(model, weights)
+        _restore_optimiser(optimiser, moments)
+        return best, Progress(**state["progress"]), more
+
+    def _state(self, path: Path) -> dict[str, Any]:
+        """What state.json says, once every file is what it says."""
+        try:
+            state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+            seal, found = state.pop("seal"), _sums(path)
+            wrong = ["state.json"] if seal != _seal(state) else sorted(n for n in FILES if found[n] != state["sha256"].get(n))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # gone, cut off, or no longer JSON
+            wrong = [f"{type(error).__name__}: {error}"]
+        if wrong:
+            raise ModelError(
+                f"checkpoint {str(path)!r} is damaged ({', '.join(wrong)}); put it back from a copy, or delete "
+                f"{str(self._folder)!r} and run again: the training then begins anew and ends in the same weights"
+            )
+        return state
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def _seal(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def _optimiser_tensors(optimiser: optim.Optimizer) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -49,6 +50,31 @@ def test_iso(spark: SparkSession) -> None:
         ("", None, False),
     ]
     assert parsed(spark, [t for t, _, _ in table], "STRING", "iso") == [(i, d) for _, i, d in table]
+
+
+def test_the_hours_at_which_clocks_change(spark: SparkSession) -> None:
+    """An hour that happens twice is its first; one that does not happen is as long after midnight as it says it is."""
+    table = [
+        ("2017-10-29T02:30:00", datetime(2017, 10, 29, 0, 30, tzinfo=UTC)),  # summer time, the first of two
+        ("2017-10-29T03:00:00", datetime(2017, 10, 29, 2, 0, tzinfo=UTC)),
+        ("2017-03-26T02:30:00", datetime(2017, 3, 26, 1, 30, tzinfo=UTC)),  # clocks jump from 02:00 to 03:00
+        ("2017-03-26T03:30:00", datetime(2017, 3, 26, 1, 30, tzinfo=UTC)),
+    ]
+    assert [i for i, _ in parsed(spark, [t for t, _ in table], "STRING", "iso")] == [i for _, i in table]
+    assert all(berlin(*map(int, re.findall(r"\d+", t))) == i for t, i in table), "as zoneinfo says"
+
+
+def test_a_day_begins_and_ends_where_its_zone_says(spark: SparkSession) -> None:
+    """The first and last microsecond of the days of 23 and of 25 hours, and of zones half a day ahead and behind."""
+    for zone in (NEW_YORK, "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kathmandu", "Australia/Lord_Howe"):
+        for day in (date(2017, 3, 12), date(2017, 4, 2), date(2017, 11, 5), date(2017, 10, 1)):
+            first = datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+            edges = [first - timedelta(microseconds=1), first, first + timedelta(hours=22, minutes=59)]
+            micros = [(n, round(e.timestamp() * 1e6)) for n, e in enumerate(edges)]
+            frame = spark.createDataFrame(micros, "n INT, t LONG").select(
+                "n", local_date(F.timestamp_micros("t"), zone).alias("d")
+            )
+            assert [r["d"] for r in frame.orderBy("n").collect()] == [day - timedelta(days=1), day, day], zone
 
 
 def test_epochs(spark: SparkSession) -> None:

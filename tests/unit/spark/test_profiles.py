@@ -22,6 +22,11 @@ def test_every_profile_has_what_jobs_refuse_to_start_without() -> None:
         assert len({p[key] for p in PROFILES.values()}) == 1, key
 
 
+@pytest.mark.parametrize("name", ["local", *CLUSTERS])
+def test_a_flipped_bit_in_a_data_file_is_noticed(name: str) -> None:
+    assert PROFILES[name]["spark.hadoop.parquet.page.verify-checksum.enabled"] == "true"
+
+
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_a_cluster_is_authenticated_encrypted_and_keeps_no_secret_in_its_profile(name: str) -> None:
     profile = PROFILES[name]
