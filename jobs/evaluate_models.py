@@ -40,7 +40,7 @@ JOB = Job(
     sections=("source", "windows", "interests", "training", "scoring", "segments", "recommend", "evaluate"),
     uses_model=True,
     extra_inputs=lambda s, _: (
-        {"models": published_models(s.warehouse), "audiences": str(s.audiences.response_days)} | arms.told(s.evaluate.arms)
+        {"models": published_models(s.home), "audiences": str(s.audiences.response_days)} | arms.told(s.evaluate.arms)
     ),
 )
 
