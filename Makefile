@@ -73,7 +73,8 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 	@bash .ci/readers.sh
 	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
 
-cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine, authenticated, executors killed; the tables of one machine
+cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine: executors killed, a packed environment, an object store; the tables of one machine
+	@bash .ci/s3.sh
 	@pytest tests/cluster -m cluster --timeout 2400 -s
 
 faults: setup ## Writers killed KILLS=100 times, a log that loses answers, a full disk, two writers at once; a table at the end (about an hour)

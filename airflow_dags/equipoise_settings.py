@@ -104,7 +104,7 @@ MINUTES = "a number of minutes above 0, such as 30"
 KEYS = (
     _Key("project", "the absolute path of the project's folder on every worker", lambda v: _text(v) and v.startswith("/")),
     _Key("settings", "the jobs' settings file, counted from the project's folder, such as conf/demo.toml", _text),
-    _Key("warehouse", "an absolute path or an address with a scheme, such as /data/warehouse or s3://bucket/warehouse", _place),
+    _Key("warehouse", "an absolute path or an address with a scheme, such as /data/warehouse or s3a://bucket/warehouse", _place),
     _Key("timezone", "a time zone by its IANA name, the one of source.timezone, such as Europe/Berlin", _zone),
     _Key("schedule", "a cron line of five fields in quotes, such as 0 2 * * *", lambda v: _text(v) and len(v.split()) == 5),
     _Key("start_date", "the first day in quotes, as YYYY-MM-DD", _day),

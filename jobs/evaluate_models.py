@@ -36,7 +36,7 @@ JOB = Job(
     ignores=("evaluate.also",),
     uses_model=True,
     extra_inputs=lambda s, _: (
-        {"models": published_models(s.warehouse), "audiences": str(s.audiences.response_days)}
+        {"models": published_models(s.home), "audiences": str(s.audiences.response_days)}
         | arms.told(s.evaluate.arms)
         | measured.told(s.evaluate.measured)
     ),

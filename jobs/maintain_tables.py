@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from equipoise.job import Context, Job, main
 from equipoise.job.upkeep import Upkeep
+from equipoise.places import is_remote
 from equipoise.training.registry import Registry
 
 JOB = Job("maintain_tables", sections=("maintenance",), needs_as_of=False)
 
 
 def run(ctx: Context) -> None:
-    local = "://" not in ctx.warehouse or ctx.warehouse.startswith("file://")
-    Upkeep(ctx, Registry.of(ctx.warehouse) if local else None).run()
+    Upkeep(ctx, None if is_remote(ctx.home) else Registry.of(ctx.home)).run()
 
 
 if __name__ == "__main__":

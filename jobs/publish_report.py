@@ -8,21 +8,24 @@ Refuses (exit 1) when a table lacks the date or the tables come from different m
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from pyspark.sql import DataFrame
 
 from equipoise.job import Context, Job, main
+from equipoise.places import beside
 from equipoise.report import build, dictionary, publish, views
 from equipoise.report.facts import gather
+from equipoise.report.masked import Mask
 from equipoise.settings import Settings
+from equipoise.spark.remote import write_text
 from equipoise.tables import CATALOGUE
 
 
-def artifacts(settings: Settings) -> list[Path]:
+def artifacts(settings: Settings) -> list[str]:
     """Files beside the tables; a run is not skipped when one is missing."""
-    return [Path(settings.report.path), Path(settings.warehouse) / publish.VIEWS_FILE]
+    return [settings.report.path, f"{settings.warehouse}/{publish.VIEWS_FILE}"]
 
 
 JOB = Job(
@@ -61,13 +64,14 @@ def run(ctx: Context) -> None:
         run_id=ctx.run_id,
         synthetic=ctx.synthetic,
     )
-    report = Path(ctx.settings.report.path)
-    publish.write_text(ctx.spark, str(report.with_name("data_dictionary.html")), dictionary.html())
-    publish.write_text(ctx.spark, str(report), build.html(page))
+    report = ctx.settings.report.path
+    write_text(ctx.spark, beside(report, "data_dictionary.html"), dictionary.html())
+    write_text(ctx.spark, report, build.html(page))
     ctx.store.create("ops.published")
     shown = views.latest(publish.with_earlier(ctx.read_latest("ops.published"), mine, ctx.as_of))
     tables = [t for t in CATALOGUE if ctx.store.version(t) is not None]
-    publish.write_text(ctx.spark, f"{ctx.warehouse}/{publish.VIEWS_FILE}", views.views_sql(ctx.warehouse, tables, shown))
+    mask = Mask(secrets.token_hex(16), ctx.settings.report.least_users)
+    write_text(ctx.spark, f"{ctx.warehouse}/{publish.VIEWS_FILE}", views.views_sql(ctx.warehouse, tables, shown, mask))
     ctx.replace("ops.published", publish.published_frame(ctx.spark, mine, ctx.as_of, ctx.run_id), {"as_of": ctx.as_of})
     ctx.say(f"report: {report}")
 

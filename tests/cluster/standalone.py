@@ -8,8 +8,8 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,27 @@ ROOM = ("--conf", "spark.executor.memoryOverhead=1g", "--conf", "spark.sql.shuff
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster: its address, and the folder with the secret that may speak to it."""
+    """A running cluster: its address, the folder with the secret that may speak to it, and its daemons' processes."""
 
     master: str
     conf: Path
     logs: Path
+    daemons: tuple[int, ...] = ()
 
-    def submit(self, script: str, *flags: str, profile: str = "cluster", on_line: object = None, timeout: float = 1200) -> Ended:
+    def executors(self) -> list[psutil.Process]:
+        """Its running executors, the oldest first; those of another cluster on this machine are none of its business."""
+        return _executors(self.daemons)
+
+    def submit(
+        self,
+        script: str,
+        *flags: str,
+        profile: str = "cluster",
+        conf: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        on_line: object = None,
+        timeout: float = 1800,
+    ) -> Ended:
         """spark-submit to the cluster with the code as a zip; `on_line(text)` hears every line as it comes."""
         line = [
             "spark-submit",
@@ -41,11 +55,21 @@ class Cluster:
             f"conf/spark/{profile}.conf",
             "--load-spark-defaults",
         ]
-        line += ["--py-files", "dist/equipoise.zip", "--conf", "spark.driver.host=127.0.0.1", *MEMORY, *ROOM, script, *flags]
+        line += [
+            "--py-files",
+            "dist/equipoise.zip",
+            "--conf",
+            "spark.driver.host=127.0.0.1",
+            *MEMORY,
+            *ROOM,
+            *conf,
+            script,
+            *flags,
+        ]
         started, said = time.monotonic(), []
-        env = {**environment(), "SPARK_CONF_DIR": str(self.conf)}
+        told = {**environment(), "SPARK_CONF_DIR": str(self.conf), **(env or {})}
         process = subprocess.Popen(
-            line, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            line, cwd=ROOT, env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
         assert process.stdout is not None
         try:
@@ -61,16 +85,23 @@ class Cluster:
                 os.killpg(process.pid, signal.SIGKILL)
         return Ended(code, "".join(said), time.monotonic() - started)
 
-    def run_all(self, warehouse: Path, *flags: str, **more: object) -> Ended:
+    def run_all(self, warehouse: Path | str, *flags: str, **more: object) -> Ended:
         """The whole pipeline on the small generator."""
         told = ("--settings", "conf/simulated.toml", "--as-of", AS_OF, "--warehouse", str(warehouse))
         return self.submit("jobs/run_all.py", *told, f"--report.path={warehouse}/report.html", *flags, **more)  # type: ignore[arg-type]
 
 
-def executors() -> list[psutil.Process]:
-    """Running executors, the oldest first."""
-    found = [p for p in psutil.process_iter(["cmdline"]) if any(EXECUTOR in c for c in p.info["cmdline"] or [])]
-    return sorted(found, key=lambda p: float(p.create_time()))
+def _executors(daemons: Sequence[int]) -> list[psutil.Process]:
+    """Executors that these processes started, the oldest first."""
+    below = [p for d in daemons if psutil.pid_exists(d) for p in psutil.Process(d).children(recursive=True)]
+    return sorted((p for p in below if _runs(p, EXECUTOR)), key=lambda p: float(p.create_time()))
+
+
+def _runs(process: psutil.Process, name: str) -> bool:
+    try:
+        return any(name in word for word in process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
 
 
 @contextmanager
@@ -91,13 +122,15 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
             sizes = ["--cores", "1", "--memory", "2g", "--host", "127.0.0.1", "--webui-port", "0", "-d", str(folder / f"work{n}")]
             log = _daemon(folder, conf, f"worker{n}", "worker.Worker", [*sizes, master], started)
             _said(log, r"(Successfully registered)")
-        yield Cluster(master, conf, folder)
+        yield Cluster(master, conf, folder, tuple(p.pid for p in started))
     finally:
+        left = _executors([p.pid for p in started])  # in sessions of their own; without their worker nobody knows whose they are
         for process in started:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for executor in executors():
-            executor.kill()
+        for executor in left:
+            with suppress(psutil.NoSuchProcess):
+                executor.kill()
 
 
 def _daemon(folder: Path, conf: Path, name: str, kind: str, flags: Sequence[str], started: list[subprocess.Popen[bytes]]) -> Path:

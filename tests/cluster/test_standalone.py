@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.cluster.standalone import Cluster, cluster, executors
-from tests.pipeline import ROOT, SMALL, differences, must, submit
+from tests.cluster.standalone import Cluster
+from tests.pipeline import SMALL, differences, must, submit
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    subprocess.run(["bash", ".ci/wheel.sh"], cwd=ROOT, check=True)
-    with cluster(tmp_path_factory.mktemp("cluster")) as found:
-        yield found
 
 
 def test_workers_run_the_code_that_was_sent_behind_a_secret(running: Cluster) -> None:
@@ -40,17 +31,22 @@ def test_who_lacks_the_secret_is_not_let_in(running: Cluster, tmp_path: Path) ->
     assert '"files"' not in ended.output
 
 
+def test_executors_go_when_there_is_nothing_to_do_and_come_back(running: Cluster) -> None:
+    quick = ("--conf", "spark.dynamicAllocation.executorIdleTimeout=3s")
+    ended = must(running.submit("tests/cluster/waves.py", conf=quick))
+    assert json.loads(ended.output.strip().splitlines()[-1]) == {"work": 2, "pause": 1, "work again": 2}
+
+
 def test_the_cluster_makes_the_tables_of_one_machine_though_executors_die(
-    spark: SparkSession, running: Cluster, tmp_path: Path
+    spark: SparkSession, running: Cluster, alone: Path, tmp_path: Path
 ) -> None:
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    must(submit("run_all", alone, *SMALL))
+    together = tmp_path / "together"
     killed: list[str] = []
 
     def kill(line: str) -> None:
         """The oldest executor, while users are scored and while items are valued."""
         for start in ("[score_users] ", "[value_items] "):
-            if line.startswith(start) and "users, " in line and start not in killed and (found := executors()):
+            if line.startswith(start) and "users, " in line and start not in killed and (found := running.executors()):
                 found[0].kill()
                 killed.append(start)
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +22,7 @@ from pyspark.sql import functions as F
 from equipoise.job.run import run
 from equipoise.report.views import CURRENT, DERIVED
 from equipoise.store import Store
+from tests.integration.reader import NOBODY, as_other_user, rows_by_files
 from tests.integration.report_tables import AS_OF, MODEL, Sizes, write_night
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +189,70 @@ def test_views_carry_comments_and_derived_views_agree(night: Night, spark: Spark
     assert balance[0] == pytest.approx(1.0) and balance[1] == pytest.approx(1.0)
     assert balance[2] == Sizes().users * Sizes().explore
     assert spark.table("v_current_lists").filter("title IS NULL").count() == 0
+
+
+def test_masked_views_show_no_pseudonym_and_no_row_about_a_few(night: Night, spark: SparkSession) -> None:
+    users = {r["user_id"] for r in night.store.read("gold.user_segments").select("user_id").collect()}
+    masked = [r["viewName"] for r in spark.sql("SHOW VIEWS LIKE 'v_masked_*'").collect()]
+    assert {"v_masked_segments", "v_masked_interests", "v_masked_recommendations", "v_masked_segment_transitions"} <= set(masked)
+    for view in masked:
+        shown = spark.table(view)
+        text = shown.toPandas().to_csv()
+        assert not [u for u in users if u in text or u[:8] in text], view
+        assert not {"user_id", "attributes"} & set(shown.columns)
+        current = spark.table(view.replace("v_masked_", "v_current_"))
+        if "alias" in shown.columns:
+            assert shown.count() == current.count()
+        else:
+            few = [r["users"] for r in current.collect() if r["users"] < 10]
+            assert shown.count() == current.count() - len(few) and not [r for r in shown.collect() if r["users"] < 10]
+    segments, lists = (spark.table(f"v_masked_{v}").select("alias").distinct() for v in ("segments", "recommendations"))
+    assert segments.count() == Sizes().users == segments.join(lists, "alias").count(), "one alias per user in all views"
+    assert sorted(r[0] for r in spark.sql("SELECT segment FROM v_masked_segments").collect()) == sorted(
+        r[0] for r in spark.sql("SELECT segment FROM v_current_segments").collect()
+    )
+
+
+def test_rows_about_a_few_users_go(night: Night, spark: SparkSession) -> None:
+    """The invented night has transitions of few and of many users."""
+    sizes = [r["users"] for r in spark.table("v_current_segment_transitions").collect()]
+    assert min(sizes) < 10 <= max(sizes), sizes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to a group and become another user")
+def test_analysts_read_gold_and_what_is_published_and_nothing_else(night: Night) -> None:
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    try:
+        folder.chmod(0o755)
+        warehouse = Path(shutil.copytree(night.folder / "warehouse", folder / "warehouse"))
+        subprocess.run(["bash", ".ci/rights.sh", str(warehouse), str(NOBODY)], cwd=ROOT, check=True)
+        own = rows_by_files(warehouse / "gold" / "recommendations")
+        assert own == Sizes().places * Sizes().users
+        for table, rows in (("gold/recommendations", own), ("ops/published", rows_by_files(warehouse / "ops" / "published"))):
+            asked = partial(lambda t: str(rows_by_files(warehouse / t)), table)
+            assert as_other_user(asked, group=NOBODY) == str(rows)
+            assert as_other_user(asked, group=NOBODY + 1) != str(rows), "somebody who is no analyst"
+        assert "v_masked_segments" in as_other_user((warehouse / "views.sql").read_text, group=NOBODY)
+        closed = (
+            "silver/events",
+            "feature/user_profile",
+            "ops/runs",
+            "ops/feedback",
+            "models/encoder",
+            "silver",
+            "feature",
+            "models",
+        )
+        for name in closed:
+            assert (warehouse / name).exists(), name
+            listed = as_other_user(lambda n=name: str(os.listdir(warehouse / n)), group=NOBODY)  # type: ignore[misc]
+            assert "Permission denied" in listed, (name, listed)
+            log = f"{name}/_delta_log/00000000000000000000.json"
+            assert "Permission denied" in as_other_user(lambda n=log: (warehouse / n).read_text(), group=NOBODY)  # type: ignore[misc]
+        touch = as_other_user(lambda: str((warehouse / "gold" / "mine").write_text("x")), group=NOBODY)
+        assert "Permission denied" in touch, "analysts write nowhere"
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda p: p.stem)

@@ -97,9 +97,9 @@ def _vectors(
     return found
 
 
-def published_models(warehouse: str) -> str:
-    """Ids of all published models of a warehouse, in order: what a comparison may draw from."""
-    return " ".join(Registry.of(warehouse).ids())
+def published_models(home: str) -> str:
+    """Ids of all published models below a folder, in order: what a comparison may draw from."""
+    return " ".join(Registry.of(home).ids())
 
 
 def _but_seed(meta: ModelMeta) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ConflictError, ContractError, StoreError
+from equipoise.places import SCHEME, is_remote
 from equipoise.settings import Settings
+from equipoise.spark.remote import local_copies
 from equipoise.store import Only, Store
 from equipoise.tables import CATALOGUE
 
@@ -44,7 +47,7 @@ class Job:
     publishes_model: bool = False
     promotes: bool = True
     extra_inputs: Callable[[Settings, Path], dict[str, str]] | None = None
-    artifacts: Callable[[Settings], list[Path]] | None = None
+    artifacts: Callable[[Settings], list[str]] | None = None
     spared: Callable[[Settings], tuple[str, ...]] | None = None
     of_registry: Callable[[Settings, Registry, date], dict[str, str]] | None = None
 
@@ -83,6 +86,11 @@ class Context:
     @property
     def warehouse(self) -> str:
         return self.store.root
+
+    @property
+    def home(self) -> str:
+        """Folder or URI below which models, trainings under way and locks live."""
+        return absolute(self.settings.home)
 
     @property
     def registry(self) -> Registry:
@@ -125,8 +133,24 @@ class Context:
         return self.store.read(name)
 
     def files(self, name: str) -> tuple[list[str], int]:
-        """Sorted data files of a declared input's pinned version, and that version."""
-        return self.store.files(name, self.inputs[name]), self.inputs[name]
+        """Sorted data files of a declared input's pinned version as paths of this machine, and that version.
+
+        Of a warehouse on another store they are copies, in a folder that all ranks see, until the run ends.
+        """
+        version = self.inputs[name]
+        files = self.store.files(name, version)
+        if any(map(is_remote, files)):
+            files = local_copies(self.spark, files, self._copies / f"{name}@{version}")
+        return files, version
+
+    @property
+    def _copies(self) -> Path:
+        return self.registry.scratch / self.run_id
+
+    def forget_copies(self) -> None:
+        """Deletes what `files` copied."""
+        if self.registry_or_none is not None and is_remote(self.warehouse):
+            shutil.rmtree(self._copies, ignore_errors=True)
 
     def replace(
         self,
@@ -204,6 +228,11 @@ class Context:
             if done == total or (done % max(1, total // 10) == 0 and time.monotonic() - last >= 1.0):
                 last = time.monotonic()
                 self.say(f"{label}: {done:,} of {total:,}")
+
+
+def absolute(place: str) -> str:
+    """A path counted from the current folder; a URI as it is."""
+    return place if SCHEME.match(place) else str(Path(place).resolve())
 
 
 def say(job: str, text: str) -> None:

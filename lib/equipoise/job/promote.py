@@ -45,7 +45,7 @@ def run_promote(argv: Sequence[str], summary: str) -> int:
         asked = parse_command_line(wish.settings, needs_as_of=False)
         file = asked.settings.models.signing_key_file
         key = signing_key(resolve(file, asked.settings_path.resolve().parent) if file else "")
-        registry = Registry.of(asked.settings.warehouse, key)
+        registry = Registry.of(asked.settings.home, key)
         sys.stdout.write("\n".join(listing(registry)) + "\n" if wish.action == "list" else f"{_done(registry, wish)}\n")
         return 0
     except EquipoiseError as error:

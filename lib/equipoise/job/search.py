@@ -63,6 +63,7 @@ class Trials:
         except ModelError as error:
             message = str(error)[:1000]
         finally:
+            ctx.forget_copies()
             for folder in (ctx.registry.staging(mark), Path(ctx.registry.logs(mark))):
                 shutil.rmtree(folder, ignore_errors=True)
         outcome = Outcome(trial, rung, steps, params, value)
@@ -91,7 +92,7 @@ def trials(ctx: Context) -> Iterator[Trials]:
     rows = {name: ctx.store.rows_version(name) for name in ctx.inputs}
     said: Any = {"search": told, "training": whole["training"], "tower": whole["tower"], "inputs": rows, "extra": extra}
     search_id = sha256(said)[:32]
-    scratch = Registry.of(ctx.warehouse).scratch / f"search-{search_id}"
+    scratch = Registry.of(ctx.home).scratch / f"search-{search_id}"
     try:
         yield Trials(ctx, scratch, made, search_id)
     finally:

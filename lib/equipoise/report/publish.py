@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -88,24 +87,6 @@ def with_earlier(published: DataFrame, mine: Mapping[str, int], as_of: date) -> 
     others = published.filter(F.col("as_of") != F.lit(as_of)).collect()
     earlier = [(r["as_of"], r["table_name"], int(r["version"])) for r in others]
     return earlier + [(as_of, table, version) for table, version in mine.items()]
-
-
-def write_text(spark: SparkSession, path: str, text: str) -> None:
-    """The file holds the text, whole or not at all; `path` is local, or a URI that Spark can write."""
-    if "://" in path:
-        jvm, hadoop = spark._jvm, spark._jsc.hadoopConfiguration()
-        target = jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
-        stream = target.getFileSystem(hadoop).create(target, True)  # object stores show a file only once it is closed
-        try:
-            stream.write(bytearray(text, "utf-8"))
-        finally:
-            stream.close()
-        return
-    place = Path(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(place)
 
 
 def card_text(model_path: str | None) -> str | None:

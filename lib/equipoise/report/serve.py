@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from equipoise.errors import StoreError
 from equipoise.report.publish import VIEWS_FILE
+from equipoise.spark.remote import changed_at, read_text
 
 SERVER = "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2"
 
@@ -20,7 +20,8 @@ class Views:
     """The views of a warehouse's last published night, as every new connection sees them."""
 
     def __init__(self, spark: SparkSession, warehouse: str) -> None:
-        self._spark, self.file, self._seen = spark, Path(warehouse) / VIEWS_FILE, 0
+        self._spark, self.file = spark, f"{warehouse.rstrip('/')}/{VIEWS_FILE}"
+        self._seen: int | None = None
 
     def refresh(self) -> int:
         """Registers what publish_report wrote, where it is new; number of statements, 0 where it is not.
@@ -28,12 +29,12 @@ class Views:
         Raises:
             StoreError: when no night was published.
         """
-        if not self.file.is_file():
-            raise StoreError(f"no {str(self.file)!r}; expected the views of a published night; run publish_report first")
-        changed = self.file.stat().st_mtime_ns
+        changed = changed_at(self._spark, self.file)
+        if changed is None:
+            raise StoreError(f"no {self.file!r}; expected the views of a published night; run publish_report first")
         if changed == self._seen:
             return 0
-        statements = [s for s in self.file.read_text(encoding="utf-8").split(";\n") if s.strip()]
+        statements = [s for s in read_text(self._spark, self.file).split(";\n") if s.strip()]
         for statement in statements:
             self._spark.sql(statement)
         self._seen = changed

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import date
 
 from equipoise.errors import ContractError
+from equipoise.report.masked import Mask, masked_views, quoted
 from equipoise.store import registration_sql, versioned
 from equipoise.tables import CATALOGUE, Table
 from equipoise.tables.schema import NAME
@@ -82,8 +83,9 @@ def latest(published: list[tuple[date, str, int]]) -> dict[str, tuple[date, int]
     return {table: (day, version) for day, table, version in published if day == newest}
 
 
-def views_sql(warehouse: str, tables: list[str], published: Mapping[str, tuple[date, int]]) -> str:
-    """The script for `spark-sql -i`: `tables` are the tables that exist, `published` is what `latest` gives.
+def views_sql(warehouse: str, tables: list[str], published: Mapping[str, tuple[date, int]], mask: Mask | None = None) -> str:
+    """The script for `spark-sql -i`: `tables` are the tables that exist, `published` is what `latest` gives; with `mask` the
+    v_masked_ views too.
 
     Raises:
         ContractError: when a published table is not in the catalogue, or two views would have one name.
@@ -98,24 +100,21 @@ def views_sql(warehouse: str, tables: list[str], published: Mapping[str, tuple[d
     lines = registration_sql(warehouse, sorted(tables))
     lines += [_table_view(CATALOGUE[t], day, version) for t, (day, version) in sorted(published.items())]
     lines += [
-        f"CREATE OR REPLACE VIEW {CURRENT}{name} COMMENT {_quoted(comment)} AS {query}"
+        f"CREATE OR REPLACE VIEW {CURRENT}{name} COMMENT {quoted(comment)} AS {query}"
         for name, (needed, comment, query) in DERIVED.items()
         if set(needed) <= set(published)
     ]
+    lines += masked_views({t: view_name(t) for t in published}, mask) if mask else []
     return "".join(f"{line};\n" for line in lines)
 
 
 def _table_view(table: Table, day: date, version: int) -> str:
     """One table as it was published; column comments repeated, since views do not inherit them."""
-    columns = ", ".join(f"`{c.name}` COMMENT {_quoted(c.full_comment)}" for c in table.columns)
+    columns = ", ".join(f"`{c.name}` COMMENT {quoted(c.full_comment)}" for c in table.columns)
     names = ", ".join(f"`{c.name}`" for c in table.columns)
     comment = f"{table.comment} As published for {day}."
     where = f" WHERE as_of = DATE'{day.isoformat()}'" if "as_of" in table.slice_by else ""
     return (
-        f"CREATE OR REPLACE VIEW {view_name(table.full_name)} ({columns}) COMMENT {_quoted(comment)} AS SELECT {names} FROM "
+        f"CREATE OR REPLACE VIEW {view_name(table.full_name)} ({columns}) COMMENT {quoted(comment)} AS SELECT {names} FROM "
         f"{versioned(table.full_name, version)}{where}"
     )
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

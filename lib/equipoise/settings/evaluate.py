@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from equipoise.settings.section import Count, Positive, Section, Share
+from equipoise.settings.section import Count, LocalFile, Positive, Section, Share
 
 
 class Evaluate(Section):
@@ -22,7 +22,7 @@ class Evaluate(Section):
         0.0, description="Share of the users whom one more model is trained without, to be judged on them; 0: no such model."
     )
     lists: bool = Field(True, description="False: the learner alone is evaluated, and run_all makes no lists and no report.")
-    measured: tuple[str, ...] = Field(
+    measured: tuple[LocalFile, ...] = Field(
         (), description="Files of rows that benchmarks measured elsewhere (their --rows), to stand in gold.evaluation too."
     )
     also: tuple[str, ...] = Field((), description="Other warehouses whose gold.evaluation stands in the table of print_standing.")
@@ -33,7 +33,7 @@ class Evaluate(Section):
     frontier: tuple[Share, ...] = Field(
         (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), description="λ values of the balance-against-accuracy curve."
     )
-    arms: str = Field(
+    arms: LocalFile = Field(
         "", description="CSV or Parquet with user_id (pseudonym) and arm: an experiment on what was shown; empty: none."
     )
     control: str = Field("control", description="The arm of evaluate.arms that the others are compared with.")

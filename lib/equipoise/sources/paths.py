@@ -11,25 +11,26 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from equipoise.errors import SourceError
-
-
-def is_remote(path: str) -> bool:
-    return "://" in path and not path.startswith("file://")
+from equipoise.places import local
 
 
 def local_files(path: str) -> list[Path]:
     """Sorted data files of a local file or folder (all levels; names that begin with '_' or '.' are no data).
 
     Raises:
-        SourceError: when there is none.
+        SourceError: when there is none, or a link leads out: who puts files there must not choose what is read.
     """
-    root = Path(path.removeprefix("file://"))
+    root = Path(local(path))
     if root.is_file():
         return [root]
     found = sorted(p for p in root.rglob("*") if p.is_file() and not any(part[0] in "_." for part in p.relative_to(root).parts))
     if not found:
         what = "holds no data file" if root.is_dir() else "does not exist"
         raise SourceError(f"{path}: {what}; expected a file or a folder of files, relative paths count from the settings file")
+    if away := [p for p in found if p.is_symlink() and not p.resolve().is_relative_to(root.resolve())]:
+        raise SourceError(
+            f"{away[0]}: is a link to {away[0].resolve()}, outside {path}; expected data files; put the file itself there"
+        )
     return found
 
 

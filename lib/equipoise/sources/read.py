@@ -7,11 +7,12 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from equipoise.errors import SourceError
+from equipoise.places import is_remote
 from equipoise.settings import resolve
 from equipoise.settings.model import FileInput, Source
 from equipoise.sources import complete_journey, files, simulated
 from equipoise.sources.canonical import RawSource
-from equipoise.sources.paths import content_hashes, is_remote, local_files, remote_hashes
+from equipoise.sources.paths import content_hashes, local_files, remote_hashes
 from equipoise.sources.world import World
 
 

@@ -91,7 +91,7 @@ def _checked(files: Sequence[str]) -> tuple[str, ...]:
     lost = [f for f in ordered if f not in remote and not Path(f).is_file()]
     for wrong, what, way_out in (
         (twice, "listed twice", "pass each file of the version once"),
-        (remote, "not an absolute local path", "put the warehouse on a disk that all ranks mount"),
+        (remote, "not an absolute local path", "copy the files to a disk that all ranks mount"),
         (marked, f"with {' or '.join(URL_MARKS)} in the path, which Petastorm takes for part of a URL", "move the warehouse"),
         (lost, "not there", "the version was vacuumed or moved; build the examples again"),
     ):

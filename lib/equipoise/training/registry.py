@@ -23,6 +23,7 @@ from equipoise.clock import now
 from equipoise.errors import ConflictError, GateError, ModelError
 from equipoise.models.package import META, verify
 from equipoise.models.signature import check_signature, sign
+from equipoise.places import is_remote, local
 from equipoise.training.checkpoint import sync_folder, sync_tree
 from equipoise.training.history import Move, Standing, append, read_history, standing
 from equipoise.training.verdict import Verdict, recorded
@@ -36,17 +37,17 @@ class Registry:
 
     def __init__(self, root: str | Path, key: bytes = b"") -> None:
         """`key`: what models are signed with when they are published and must be signed with to be used; b"": nothing."""
-        text = str(root).removeprefix("file://")
-        if "://" in text:
+        if is_remote(str(root)):
             raise ModelError(
-                f"the model registry cannot live at {text!r}; expected a folder that all machines mount; set warehouse to one"
+                f"models cannot live at {str(root)!r}: they are published by a rename and locked by the kernel; expected a "
+                "folder that all machines mount; set shared_folder to one"
             )
-        self.root, self._key = Path(text), key
+        self.root, self._key = Path(local(str(root))), key
 
     @classmethod
-    def of(cls, warehouse: str, key: bytes = b"") -> Registry:
-        """The registry of a warehouse."""
-        return cls(f"{warehouse}/models/encoder", key)
+    def of(cls, home: str, key: bytes = b"") -> Registry:
+        """The registry below a warehouse's folder, or below its shared_folder."""
+        return cls(f"{home}/models/encoder", key)
 
     def path(self, model_id: str) -> Path:
         """Where a model lives, published or not."""

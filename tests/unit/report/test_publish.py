@@ -64,15 +64,6 @@ def test_only_tables_that_hold_the_date_are_published(spark: SparkSession) -> No
     assert publish.versions(pinned, read, DAY) == {"silver.items": 3, "gold.user_segments": 7}
 
 
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_file_is_replaced_whole(scheme: str, tmp_path: Path, spark: SparkSession) -> None:
-    path = tmp_path / "new folder" / "views.sql"
-    for text in ("a long first text", "größer"):
-        publish.write_text(spark, f"{scheme}{path}", text)
-        assert path.read_text(encoding="utf-8") == text
-    assert [p.name for p in path.parent.iterdir() if not p.name.endswith(".crc")] == ["views.sql"]
-
-
 def test_no_card_is_none(tmp_path: Path) -> None:
     assert publish.card_text(None) is None
     assert publish.card_text(str(tmp_path)) is None

@@ -13,13 +13,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "conf" / "spark"
 PROFILES = {p.stem: dict(re.findall(r"^(spark\S+)\s+(\S.*)$", p.read_text(), re.M)) for p in FOLDER.glob("*.conf")}
-CLUSTERS = ("cluster", "cluster_training", "rapids")
+CLUSTERS = ("cluster", "cluster_training", "rapids", "s3")
 
 
 def test_every_profile_has_what_jobs_refuse_to_start_without() -> None:
     assert set(PROFILES) == {"local", "explain", *CLUSTERS}
-    for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.sql.session.timeZone", "spark.jars"):
+    for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.sql.session.timeZone"):
         assert len({p[key] for p in PROFILES.values()}) == 1, key
+    jars = {name: p["spark.jars"] for name, p in PROFILES.items()}
+    assert {j for name, j in jars.items() if name != "s3"} == {jars["local"]}
+    assert jars["s3"].startswith(f"{jars['local']},")
+
+
+def test_an_object_store_has_the_jars_that_are_checked_the_log_store_that_is_meant_and_no_keys() -> None:
+    store, cluster = PROFILES["s3"], PROFILES["cluster"]
+    checked = {line.split()[1] for line in (FOLDER / "s3.sha256").read_text().splitlines()}
+    assert {Path(j).name for j in store["spark.jars"].removeprefix(cluster["spark.jars"]).strip(",").split(",")} == checked
+    assert store["spark.delta.logStore.s3a.impl"] == "io.delta.storage.S3SingleDriverLogStore"
+    assert not [k for k in store if "access.key" in k or "secret" in k or "session.token" in k]
+    own = ("spark.jars", "spark.delta.logStore", "spark.hadoop.fs.s3a")
+    assert {k: v for k, v in store.items() if not k.startswith(own)} == {k: v for k, v in cluster.items() if k != "spark.jars"}
 
 
 @pytest.mark.parametrize("name", ["local", *CLUSTERS])
