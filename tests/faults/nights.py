@@ -19,8 +19,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import EquipoiseError
-from equipoise.report.publish import VIEWS_FILE, published_frame, with_earlier, write_text
+from equipoise.report.publish import VIEWS_FILE, published_frame, with_earlier
 from equipoise.report.views import latest, views_sql
+from equipoise.spark.remote import write_text
 from equipoise.store import Store
 from equipoise.store import upkeep as room
 from equipoise.tables import CATALOGUE

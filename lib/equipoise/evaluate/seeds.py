@@ -15,7 +15,7 @@ from equipoise.evaluate.protocol import Tables
 from equipoise.inference.udf import score_users, with_items
 from equipoise.inference.worker import Setup
 from equipoise.models.package import ModelMeta, encoder_sha256, told_meta
-from equipoise.training.held_out import HeldOut, held_out_of
+from equipoise.training.held_out_users import HeldOut, held_out_of
 from equipoise.training.registry import Registry
 
 

@@ -20,11 +20,11 @@ from equipoise.evaluate.seeds import beside
 from equipoise.inference.interface import EVENTS_IN, FEATURES_IN
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.udf import trends_at
-from equipoise.job.context import say
+from equipoise.job.context import absolute, say
 from equipoise.models.package import load_meta
 from equipoise.models.signature import signing_key
-from equipoise.report.publish import write_text
 from equipoise.settings import Settings, help_text, parse_command_line, resolve
+from equipoise.spark.remote import write_text
 from equipoise.spark.session import session
 from equipoise.store import Store
 from equipoise.training.registry import Registry
@@ -43,7 +43,7 @@ def run_standing(argv: Sequence[str], summary: str) -> int:
         asked = parse_command_line(argv, needs_as_of=False)
         settings = asked.settings
         spark = session(f"equipoise {NAME}")
-        roots = [_absolute(w) for w in dict.fromkeys((settings.warehouse, *settings.evaluate.also))]
+        roots = [absolute(w) for w in dict.fromkeys((settings.warehouse, *settings.evaluate.also))]
         stores = [Store(spark, root, synthetic=settings.source.adapter == "simulated") for root in roots]
         frames = [_rows(store, settings.source.name) for store in stores]
         first = frames[0]["as_of"].max()
@@ -78,9 +78,7 @@ def _rows(store: Store, source: str) -> pd.DataFrame:
 
 def _cost(store: Store, settings: Settings, key: bytes, as_of: date) -> Cost | None:
     """Of the mean over CURRENT and its sisters, on some users; None where there is one model, or none that can be read here."""
-    if "://" in store.root:
-        return None
-    registry = Registry.of(store.root, key)
+    registry = Registry.of(absolute(settings.home), key)
     current = registry.named()
     if current is None or not registry.published(current):
         return None
@@ -104,7 +102,3 @@ def resolve_key(settings: Settings, path: Path) -> bytes:
     """The key that models are signed with; b"" without one."""
     file = settings.models.signing_key_file
     return signing_key(resolve(file, path.resolve().parent) if file else "")
-
-
-def _absolute(warehouse: str) -> str:
-    return warehouse if "://" in warehouse else str(Path(warehouse).resolve())
