@@ -29,12 +29,12 @@ SHARPNESS, FLOOR = 20.0, 1e-30
 HALF_LIFE_DAYS, NOVELTY_DAYS, CUT_DAYS = 112.0, 56, 14
 SHORT, LONG = 10, 50
 MAX_TOKENS = 32
-STEPS, EVERY = 400, 50
+STEPS, EVERY = 120, 40
 SIZES = {False: (64, 64, 1024), True: (4, 8, 32)}
 """Of a step: users who took something new, items of each's history (the heaviest), and other new items; whether it is a try."""
 
 RESAMPLES = 2000
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
+WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 CUTS = 8
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -133,7 +133,8 @@ class Shop:
     def lessons(self, origin: int, heaviest: int) -> list[tuple[Ints, list[tuple[Ints, Ints, Floats]]]]:
         """Per earlier cut: the items that were new in the NOVELTY_DAYS after it, and of users who took some: which, and their
         heaviest items before, with weights."""
-        out = []
+        out, by_user = [], np.argsort(self.user, kind="stable")
+        begins = np.searchsorted(self.user[by_user], np.arange(int(self.user.max()) + 2))
         for k in range(CUTS):
             cut = origin - NOVELTY_DAYS - k * CUT_DAYS
             new = np.flatnonzero((self.first >= cut) & (self.first < cut + NOVELTY_DAYS))
@@ -146,11 +147,15 @@ class Shop:
             past = self.day < cut
             pupils = []
             for u in np.intersect1d(self.user[took], self.user[past]):
-                mine = past & (self.user == u)
-                weight = np.bincount(self.number[self.item[mine]], 0.5 ** ((cut - self.day[mine]) / HALF_LIFE_DAYS))
-                best = np.argsort(-weight)[:heaviest]
-                best = best[weight[best] > 0]
-                pupils.append((np.unique(self.item[took & (self.user == u)]), best, weight[best] / weight[best].sum()))
+                lines = slice(begins[u], begins[u + 1])  # of this user, in the order of `by_user`
+                mine, day, bought = self.item[by_user[lines]], self.day[by_user[lines]], took[by_user[lines]]
+                held = day < cut
+                texts, place = np.unique(self.number[mine[held]], return_inverse=True)
+                weight = np.bincount(place, 0.5 ** ((cut - day[held]) / HALF_LIFE_DAYS))
+                best = np.argsort(-weight, kind="stable")[:heaviest]
+                pupils.append(
+                    (np.unique(mine[bought]), np.sort(texts[best]), weight[best[np.argsort(texts[best])]] / weight[best].sum())
+                )
             out.append((new, pupils))
         return out
 
@@ -225,15 +230,15 @@ def train(
             yield step + 1, net
 
 
+LORA = Method("lora", lora_rank=8, lora_layers="all")
 WAYS: dict[str, tuple[Method, float, float, bool]] = {
-    "vectors held, sales learnt": (Method("frozen"), 1e-4, 0.0, True),
-    "LoRA 3e-4, pull .3": (Method("lora", lora_rank=8, lora_layers="all"), 3e-4, 0.3, True),
-    "LoRA 3e-4, pull 3": (Method("lora", lora_rank=8, lora_layers="all"), 3e-4, 3.0, True),
-    "LoRA 1e-3, pull 1": (Method("lora", lora_rank=8, lora_layers="all"), 1e-3, 1.0, True),
-    "LoRA 3e-4, no pull": (Method("lora", lora_rank=8, lora_layers="all"), 3e-4, 0.0, True),
-    "full 3e-5, pull 1": (Method("full"), 3e-5, 1.0, True),
-    "LoRA 3e-4, pull 1, likeness alone": (Method("lora", lora_rank=8, lora_layers="all"), 3e-4, 1.0, False),
+    "likeness alone, LoRA 1e-4, pull 1": (LORA, 1e-4, 1.0, False),
+    "likeness alone, LoRA 3e-4, pull 3": (LORA, 3e-4, 3.0, False),
+    "likeness alone, LoRA 3e-4, pull .3": (LORA, 3e-4, 0.3, False),
+    "with sales, LoRA 3e-4, pull 1": (LORA, 3e-4, 1.0, True),
 }
+"""Tried before: with sales learnt on vectors that are held, or beside LoRA at pull .3, the language alone falls behind the
+untouched one for a hundred steps and more."""
 
 
 def items(asked: argparse.Namespace) -> None:
