@@ -177,7 +177,7 @@ def main() -> None:
     first = happened.filter(F.col("happened").bitwiseAND(4) > 0).groupBy("user_id")
     sizes = first.agg(F.count(F.lit(1)).alias("size")).toPandas()
     say(f"{len(rows):,} pairs on shortlists")
-    how = replace(recipe(s, asked.settings_dir, as_of), training_cuts=max(1, limits.value_cuts - 2))
+    how = replace(recipe(s, Path(asked.settings_path).parent, as_of), training_cuts=max(1, limits.value_cuts - 2))
     dates = sorted(valuation.cuts)
     told = texts_at(store, how, dates)
     items = store.read("silver.items").select("item_id", "text").toPandas().set_index("item_id")["text"]

@@ -225,6 +225,24 @@ def encoder_path(asked: str) -> Path:
     return Path(resolve(asked, Path()))
 
 
+def counted_scores(bench: Bench) -> dict[str, list[Floats]]:
+    """Method → its scores of the test rows, of methods without an encoder; content is the cosine of the published vectors."""
+    d = bench.data
+    logit, near, ease, svd = unfolded(d.of["logit"]), *d.of["counted"].T
+    user, cosine = d.of["user"][d.test].astype(np.int64), d.of["published_cosine"][d.test].astype(np.float64)
+    alike = {"neighbours": near, "EASE": ease, "SVD": svd}
+    out: dict[str, list[Floats]] = {PUBLISHED: [d.of["logit"][d.test].astype(np.float64)]}
+    out["dot product, published vectors"] = [cosine]
+    out |= {f"{name} alone": [score[d.test].astype(np.float64)] for name, score in alike.items()}
+    of_alike = [score[d.test] for score in alike.values()]
+    out["alike users: logit of the three"] = [bench.stacked(near, ease, svd)]
+    out["alike users: ranks"] = [rank_fusion(user, of_alike)]
+    out["content and alike users: ranks"] = [rank_fusion(user, [cosine, *of_alike])]
+    out["trees and alike users: logit"] = [bench.stacked(logit, near, ease, svd)]
+    out["trees, content and alike users: ranks"] = [rank_fusion(user, [d.of["logit"][d.test], cosine, *of_alike])]
+    return out
+
+
 def scores_of(bench: Bench) -> tuple[dict[str, list[Floats]], TextEncoder]:
     """Method → its scores of the test rows, one per seed where seeds matter."""
     d, seeds = bench.data, bench.asked.seeds
@@ -411,12 +429,16 @@ def main() -> None:
     parser.add_argument("--cost-turns", type=int, default=5)
     parser.add_argument("--out", help="folder for results.json and the scores")
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--counted-only", action="store_true", help="only what needs no encoder: trees, alike users, fusions")
     bench = Bench(parser.parse_args())
     d, a = bench.data, bench.asked
     cuts = d.texts("cuts")
     shares = [f"{d.of['label'][rows].mean():.4f} of them came true" for rows in (d.train, d.test)]
     say(f"{len(d.train):,} training pairs at {', '.join(cuts[:-1])}, {shares[0]}")
     say(f"{len(d.test):,} test pairs of {len(np.unique(d.of['user'][d.test])):,} households at {cuts[-1]}, {shares[1]}")
+    if a.counted_only:
+        shown(table(Square(d), counted_scores(bench), a.resamples))
+        return
     scores, encoder = scores_of(bench)
     lines = table(Square(d), scores, a.resamples)
     shown(lines)
