@@ -41,9 +41,8 @@ def speed(asked: argparse.Namespace) -> None:
     rates = in_turns(ways, len(texts))
     show(rates)
     some = 512
-    cpu = in_turns(
-        {"cpu": lambda: _forward(_encoder(asked, torch.device("cpu"), torch.bfloat16), rows[:some].cpu(), mask[:some].cpu())}, few
-    )
+    here = _encoder(asked, torch.device("cpu"), torch.bfloat16)
+    cpu = in_turns({"cpu": lambda: _forward(here, rows[:some].cpu(), mask[:some].cpu())}, some)
     best = statistics.median(rates["bfloat16, forward passes alone"])
     threads, mine = torch.get_num_threads(), statistics.median(cpu["cpu"])
     say(f"the processor of the same machine, bfloat16, {threads} threads, {some} texts: {mine:,.0f} a second")
