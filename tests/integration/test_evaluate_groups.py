@@ -39,6 +39,7 @@ def test_groups_by_hand(spark: SparkSession) -> None:
         "age=old": [0, 1],
         "history=1 to 3 days": [0, 5],
         "history=4 to 10 days": [1, 2],
+        "history=10 days or fewer": [0, 1, 2, 5],
         "history=more than 10 days": [3],
         "interests=moved": [1],
         "interests=stayed": [0],

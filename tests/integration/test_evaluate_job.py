@@ -312,12 +312,12 @@ def test_the_model_without_its_text_stands_beside_it_and_rows_can_be_paired(worl
     alone = f"{MODEL} without text"
     for task, metric in (("categories", "ap"), ("interests", "kl_bits"), ("value", "auc")):
         assert value(rows, task, alone, metric) != value(rows, task, MODEL, metric)
-    at = [rows.loc[("interests", m, "kl_bits", str(AS_OF), "all")] for m in (MODEL, "ema_dirichlet")]
+    at = [rows.loc[("interests", m, "kl_bits", str(AS_OF), "all")].iloc[0] for m in (MODEL, "ema_dirichlet")]
     assert at[0]["resampled"] == at[1]["resampled"]
     gaps = np.array(at[0]["draws"]) - np.array(at[1]["draws"])
-    told = rows.loc[("interests", MODEL, "kl_bits_minus_ema_dirichlet", str(AS_OF), "all")]
+    told = rows.loc[("interests", MODEL, "kl_bits_minus_ema_dirichlet", str(AS_OF), "all")].iloc[0]
     assert np.quantile(gaps, (0.025, 0.975)) == pytest.approx([told["ci_low"], told["ci_high"]], abs=1e-5)
-    assert rows.loc[("interests", MODEL, "js_bits", str(AS_OF), "all"), "draws"] is None
+    assert rows.loc[("interests", MODEL, "js_bits", str(AS_OF), "all"), "draws"].iloc[0] is None
 
 
 def test_users_that_a_model_did_not_train_on_are_judged_apart(world: World, rows: pd.DataFrame) -> None:
