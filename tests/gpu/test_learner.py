@@ -47,6 +47,9 @@ def test_forward_on_the_gpu_equals_the_cpu(encoder_path: str) -> None:
     here = tiny.predict(net, rows)
     there = tiny.predict(net.to("cuda"), on(rows, "cuda"))
     for cpu, gpu in zip(here, there, strict=True):
+        if cpu is None:  # what the text route does not say
+            assert gpu is None
+            continue
         torch.testing.assert_close(gpu.cpu(), cpu, atol=2e-4, rtol=2e-3)
 
 
