@@ -561,6 +561,8 @@ def _evaluation(rng: np.random.Generator) -> Records:
                 "ci_high": float(value + width),
                 "n": n,
                 "seeds": seeds,
+                "resampled": None,
+                "draws": None,
             }
         )
 
