@@ -63,8 +63,8 @@ rollback: setup ## CURRENT goes back to the model before it, or to TO=MODEL_ID; 
 check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
-test: setup check ## Set-up, checks, unit and integration tests (under 20 minutes)
-	@pytest tests -m 'not slow and not gpu and not cluster' --durations=15 -rs
+test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (under 20 minutes)
+	@pytest tests -m 'not slow and not gpu and not cluster' -n $(or $(WORKERS),2) --dist loadfile --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
 	@bash .ci/movielens.sh

@@ -96,7 +96,7 @@ class Shop:
         version = self.store.version(name) or 0
         own = self.store.read(name).filter(F.col("as_of") == TODAY) if name == CUT else self.store.read(name, version)
         names = {r[0] for r in own.select(F.input_file_name()).distinct().collect()}
-        return next(Path(n.removeprefix("file://")) for n in names if name != DATED or TODAY in n)
+        return next(Path(n.removeprefix("file:")) for n in names if name != DATED or TODAY in n)
 
     def rows(self, name: str) -> list[str]:
         frame = self.store.read(name)

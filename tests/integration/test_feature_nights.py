@@ -90,6 +90,7 @@ def nights(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[st
     return Nights(spark, tmp_path, capsys)
 
 
+@pytest.mark.slow
 def test_a_night_counts_what_it_brought_and_a_rerun_nothing(nights: Nights) -> None:
     as_of = BOUNDARY + timedelta(days=5)
     assert "everything is counted anew: no earlier night is known" in nights.alone(LOG, as_of)

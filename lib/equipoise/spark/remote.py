@@ -86,9 +86,11 @@ def _copied(spark: SparkSession, file: str, into: Path) -> str:
         return str(target)
     into.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
+    settings, hadoop = spark._jsc.hadoopConfiguration(), jvm.org.apache.hadoop.fs
+    here = hadoop.FileSystem.getLocal(settings).getRawFileSystem()  # raw: no .crc file beside it
     try:
-        # raw: no .crc file beside it
-        system.copyToLocalFile(False, source, jvm.org.apache.hadoop.fs.Path(f"file://{aside}"), True)
+        read, written = system.open(source), here.create(hadoop.Path(f"file://{aside}"), True)
+        jvm.org.apache.hadoop.io.IOUtils.copyBytes(read, written, settings, True)
     except Py4JJavaError as error:
         raise StoreError(
             f"{file}: cannot be copied to {into}: {str(error.java_exception.getMessage()).splitlines()[0]}"
