@@ -71,7 +71,8 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 	@bash .ci/cdnow.sh
 	@bash .ci/rapids.sh
 	@bash .ci/readers.sh
-	@pytest tests -m 'slow and not gpu' -x --timeout 2400 -rs
+	@pytest tests/faults/test_kill.py tests/faults/test_writes.py -m slow -x --timeout 2400 -rs
+	@pytest tests --ignore tests/faults/test_kill.py --ignore tests/faults/test_writes.py -m 'slow and not gpu' -x --timeout 2400 -rs
 
 cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine: executors killed, a packed environment, an object store; the tables of one machine
 	@bash .ci/s3.sh
