@@ -3,8 +3,8 @@
 spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
     jobs/build_features.py --settings conf/demo.toml --as-of 2017-11-06
 
-Only what differs from the night before is counted, where that is known and its tables are as it left them; else everything, and
-the log says why. --features.incremental=false counts everything.
+With --features.incremental=true only what differs from the night before is counted, where that is known and its tables are as it
+left them; else everything, and the log says why.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class Ways:
         events = self.events(as_of, late)
         for store in (self.mine, self.theirs):
             self.put(store, "silver.events", events, f"{as_of} {late}")
-        ways = {"mine": (self.mine, ()), "theirs": (self.theirs, ("--features.incremental=false",))}
+        ways = {"mine": (self.mine, ("--features.incremental=true",)), "theirs": (self.theirs, ("--features.incremental=false",))}
         took = {}
         for name in ("mine", "theirs") if mine_first else ("theirs", "mine"):
             store, flags = ways[name]

@@ -53,7 +53,8 @@ class Nights:
 
     def alone(self, log: list[Event], as_of: date, *flags: str) -> str:
         """Goes on in the one warehouse."""
-        return self.run(self.mine, [e for e in log if e[5] < as_of + timedelta(days=3)], as_of, *flags)
+        asked = () if any("features.incremental" in flag for flag in flags) else ("--features.incremental=true",)
+        return self.run(self.mine, [e for e in log if e[5] < as_of + timedelta(days=3)], as_of, *asked, *flags)
 
     def night(self, log: list[Event], as_of: date, *flags: str) -> str:
         """Goes on in one warehouse and counts anew in the other; the tables must be the same."""

@@ -141,7 +141,7 @@ class Features(Section):
     """How a night makes its feature tables; the tables are the same either way."""
 
     incremental: bool = Field(
-        True,
+        False,
         description="Count only what differs from the last night, where its tables are as it left them; false: everything anew.",
     )
     late_days: Annotated[int, Field(ge=0)] = Field(
