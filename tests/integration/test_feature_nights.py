@@ -45,7 +45,8 @@ class Nights:
         settings = self.folder / f"{root.name}.toml"
         settings.write_text(TOML.format(warehouse=root, encoder=self.encoder))
         module = job()
-        argv = ["--settings", str(settings), "--as-of", str(as_of), *flags]
+        asked = () if any("features.incremental" in flag for flag in flags) else ("--features.incremental=true",)
+        argv = ["--settings", str(settings), "--as-of", str(as_of), *asked, *flags]
         code = run(module.JOB, module.run, argv, Path("build_features.py"))
         said = self.capsys.readouterr().err
         assert code == 0, said
@@ -53,8 +54,7 @@ class Nights:
 
     def alone(self, log: list[Event], as_of: date, *flags: str) -> str:
         """Goes on in the one warehouse."""
-        asked = () if any("features.incremental" in flag for flag in flags) else ("--features.incremental=true",)
-        return self.run(self.mine, [e for e in log if e[5] < as_of + timedelta(days=3)], as_of, *asked, *flags)
+        return self.run(self.mine, [e for e in log if e[5] < as_of + timedelta(days=3)], as_of, *flags)
 
     def night(self, log: list[Event], as_of: date, *flags: str) -> str:
         """Goes on in one warehouse and counts anew in the other; the tables must be the same."""
@@ -175,12 +175,8 @@ def test_backwards_and_forwards_again(nights: Nights) -> None:
     assert "anew: " in nights.alone(LOG, as_of - timedelta(days=40))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stop", [DAILY, LATEST, TRENDS, "feature.examples"])
-def test_cut_short_after_any_table_and_run_again(nights: Nights, monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
-    """After each table the process is gone; then the same night again, or the night after it."""
-    as_of = BOUNDARY if stop in EXAMPLES else BOUNDARY + timedelta(days=6)
-    nights.alone(LOG, as_of - timedelta(days=1))
+def cut_short(nights: Nights, as_of: date, stop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night whose process is gone once the table `stop` is written."""
     plain = Store.replace
 
     def dies(self: Store, frame: Any, name: str, values: Any, **more: Any) -> Any:
@@ -192,6 +188,15 @@ def test_cut_short_after_any_table_and_run_again(nights: Nights, monkeypatch: py
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Store, "replace", dies)
         nights.alone(LOG, as_of)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [DAILY, LATEST, TRENDS, "feature.examples"])
+def test_cut_short_after_any_table_and_run_again(nights: Nights, monkeypatch: pytest.MonkeyPatch, stop: str) -> None:
+    """After each table the process is gone; then the same night again, or the night after it."""
+    as_of = BOUNDARY if stop in EXAMPLES else BOUNDARY + timedelta(days=6)
+    nights.alone(LOG, as_of - timedelta(days=1))
+    cut_short(nights, as_of, stop, monkeypatch)
     assert "goes on from the night of" in nights.night(LOG, as_of)
 
 
@@ -199,17 +204,7 @@ def test_cut_short_after_any_table_and_run_again(nights: Nights, monkeypatch: py
 def test_another_night_after_one_that_was_cut_short(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     as_of = BOUNDARY + timedelta(days=6)
     nights.alone(LOG, as_of)
-    plain = Store.replace
-
-    def dies(self: Store, frame: Any, name: str, values: Any, **more: Any) -> Any:
-        written = plain(self, frame, name, values, **more)
-        if name == SHARES:
-            raise KeyboardInterrupt
-        return written
-
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Store, "replace", dies)
-        nights.alone(LOG, as_of + timedelta(days=1))
+    cut_short(nights, as_of + timedelta(days=1), SHARES, monkeypatch)
     assert "anew: feature.daily_counts is at version" in nights.night(LOG, as_of)
 
 

@@ -65,10 +65,10 @@ def recipe(ctx: Context, start: Start | None = None) -> Recipe:
         into=str(scratch),
         say=ctx.say,
     )
-    check_length(encoder_path, s.encoder.max_tokens, prepended=Method(**chosen(t, Method)).prepended)
+    method = Method(**chosen(t, Method))
+    check_length(encoder_path, s.encoder.max_tokens, prepended=method.prepended)
     encoder_path, pretraining = pretrained_encoder(ctx, encoder_path, files, scratch)
     tower, items, off = None, "", {}
-    method = Method(**chosen(t, Method))
     rate = t.learning_rate or (LEARNING_RATES["lora" if s.encoder.route == "tower" else t.method])
     options = Options(**{**chosen(t, Options), "learning_rate": rate})
     if s.encoder.route == "tower":

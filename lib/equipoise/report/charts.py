@@ -255,6 +255,22 @@ def name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
+def at_the_edge(axes: Axes, row: float, text: str, colour: str | None) -> None:
+    """A row's number right of the picture: bold in its colour, or plain and muted without one."""
+    axes.annotate(
+        text,
+        (1.0, row),
+        (2, 0),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        va="center",
+        ha="left",
+        fontsize=8.0,
+        fontweight="bold" if colour else "normal",
+        color=colour or MUTED,
+    )
+
+
 def thin_grid(axes: Axes, *, is_share: bool = False) -> None:
     axes.grid(axis="x")
     axes.spines["bottom"].set_visible(False)

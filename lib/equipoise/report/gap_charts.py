@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, name_rows, thin_grid
+from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, at_the_edge, name_rows, thin_grid
 from equipoise.report.palette import GREEN, GREY, MUTED, ORANGE, canvas, to_svg
 from equipoise.report.words import signed
 
@@ -53,14 +53,4 @@ def _draw(axes: Axes, place: int, gap: Gap) -> None:
     if gap.low is not None and gap.high is not None:
         axes.hlines(place, gap.low, gap.high, color=colour, linewidth=2.4, alpha=0.55)
     axes.scatter([gap.value], [place], s=38, color=colour, zorder=3, linewidths=0)
-    axes.annotate(
-        signed(gap.value),
-        (1.0, place),
-        (2, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        fontsize=8.0,
-        fontweight="bold" if gap.sure else "normal",
-        color=colour if gap.sure else MUTED,
-    )
+    at_the_edge(axes, place, signed(gap.value), colour if gap.sure else None)

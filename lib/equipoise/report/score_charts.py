@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, legend, name_rows, thin_grid
+from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, at_the_edge, legend, name_rows, thin_grid
 from equipoise.report.palette import BLUE, GREEN, GREY, INK, MUTED, ORANGE, canvas, to_svg
 from equipoise.report.words import number
 
@@ -118,18 +118,7 @@ def _whisker(axes: Axes, row: int, one: Whisker, low: float, high: float) -> Non
         axes.scatter([one.value], [row], s=36, color=colour, zorder=3, linewidths=0)
     if one.mark is not None:
         axes.scatter([one.mark], [row], s=120, color=ORANGE, marker="|", linewidths=1.8, zorder=4)
-    axes.annotate(
-        number(one.value),
-        (1.0, row),
-        (2, 0),
-        xycoords=axes.get_yaxis_transform(),
-        textcoords="offset points",
-        va="center",
-        ha="left",
-        fontsize=8.0,
-        fontweight="bold" if one.best else "normal",
-        color=GREEN if one.best else MUTED,
-    )
+    at_the_edge(axes, row, number(one.value), GREEN if one.best else None)
 
 
 def curve(lines: Sequence[Curve], x_label: str, y_label: str, label: str, *, diagonal: bool = False) -> Markup:

@@ -54,5 +54,7 @@ def test_the_same_slice_is_refused_there_too(tmp_path: Path) -> None:
 
 
 def test_without_a_folder_there_is_no_lock(tmp_path: Path) -> None:
+    entered = 0
     with slice_lock("hdfs://name/w", "score", "d"), slice_lock("hdfs://name/w", "score", "d"):
-        pass
+        entered += 1
+    assert entered == 1, "the second came in while the first was held"

@@ -269,18 +269,8 @@ def test_a_resumed_training_of_adapters_and_kinds_equals_an_uninterrupted_one(en
     options: dict[str, Any] = {"weighting": "uncertainty", "sequence_behaviour_weight": 0.2, "balance_weight": 0.1}
     whole = made.training(encoder_path, net=fresh(), **options).run()
 
-    @contextmanager
-    def dying(epoch: int, skip: int) -> Iterator[Iterator[made.Batch]]:
-        def batches() -> Iterator[made.Batch]:
-            for place in range(skip, made.STEPS):
-                if epoch * made.STEPS + place == 7:
-                    raise KeyboardInterrupt
-                yield made.learnable(made.BATCH, 100 * epoch + place)
-
-        yield batches()
-
     with pytest.raises(KeyboardInterrupt):
-        made.training(encoder_path, net=fresh(), folder=tmp_path, train=dying, checkpoint_every=2, **options).run()
+        made.training(encoder_path, net=fresh(), folder=tmp_path, train=made.dying, checkpoint_every=2, **options).run()
     resumed = made.training(encoder_path, net=fresh(), folder=tmp_path, checkpoint_every=2, **options).run()
     assert resumed.progress.history == whole.progress.history
     assert resumed.learnt == whole.learnt

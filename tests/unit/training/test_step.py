@@ -254,18 +254,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(encoder_path: str, tmp_p
     options = RESUMED[kind]
     whole = made.training(encoder_path, **options).run()
 
-    @contextmanager
-    def dying(epoch: int, skip: int) -> Iterator[Iterator[made.Batch]]:
-        def batches() -> Iterator[made.Batch]:
-            for place in range(skip, made.STEPS):
-                if epoch * made.STEPS + place == 7:
-                    raise KeyboardInterrupt
-                yield made.learnable(made.BATCH, 100 * epoch + place)
-
-        yield batches()
-
     with pytest.raises(KeyboardInterrupt):
-        made.training(encoder_path, folder=tmp_path, train=dying, checkpoint_every=2, **options).run()
+        made.training(encoder_path, folder=tmp_path, train=made.dying, checkpoint_every=2, **options).run()
     resumed = made.training(encoder_path, folder=tmp_path, checkpoint_every=2, **options).run()
     assert resumed.progress.history == whole.progress.history
     assert resumed.learnt == whole.learnt
