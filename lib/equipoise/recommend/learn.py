@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.models.threads import tree_threads
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -88,10 +90,11 @@ def fit(x: NDArray[np.float32], labels: Mapping[str, Bools], known: Mapping[str,
         read[target] = (~np.isnan(x[rows])).mean(axis=0) >= VALUE_SHARE
         fits = MEMBERS[target] if 0 < y.sum() < len(y) and read[target].any() else 0
         told = x[rows][:, read[target]]
-        members[target] = tuple(
-            HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=leaf, random_state=seed + i).fit(told, y)
-            for i in range(fits)
-        )
+        with tree_threads(len(told)):
+            members[target] = tuple(
+                HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=leaf, random_state=seed + i).fit(told, y)
+                for i in range(fits)
+            )
     return ValueModel(members, constants, read)
 
 

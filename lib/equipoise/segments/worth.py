@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from equipoise.models.threads import tree_threads
 from equipoise.segments.history import Bools, Floats, History, Ints
 from equipoise.segments.signals import known_at, signals_at
 
@@ -34,9 +35,6 @@ LOGIT_C, RIDGE = 0.05, 100.0
 them."""
 
 MOST_LOG_ODDS = 20.0
-
-FEW_ROWS = 20_000
-"""Below it one thread learns: on a busy machine several wait for each other at every split."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +216,7 @@ def chance(x: Floats, yes: Bools, seed: int) -> Chance:
         return Chance(constant, None, None)
     linear = make_pipeline(StandardScaler(), LogisticRegression(C=LOGIT_C, max_iter=1000)).fit(_logs(x), yes)
     trees = HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=_leaf(len(x)), random_state=seed)
-    with _threads(len(x)):
+    with tree_threads(len(x)):
         trees.fit(x, yes)
     return Chance(constant, linear, trees)
 
@@ -231,18 +229,11 @@ def _money(x: Floats, spend: Floats, seed: int) -> Money:
 
     linear = make_pipeline(StandardScaler(), Ridge(RIDGE)).fit(_roots(x), np.sqrt(spend))
     trees = HistGradientBoostingRegressor(**BOOSTING, loss="poisson", min_samples_leaf=_leaf(len(x)), random_state=seed)
-    with _threads(len(x)):
+    with tree_threads(len(x)):
         trees.fit(x, spend)
     raw = Money(linear, trees, 1.0)
     said = float(raw.expected(x).mean())
     return Money(linear, trees, float(spend.mean()) / said if said > 0 else 1.0)
-
-
-def _threads(rows: int) -> Any:
-    """A block in which few rows are learnt by one thread."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    return threadpool_limits(1 if rows < FEW_ROWS else None, user_api="openmp")
 
 
 def _leaf(rows: int) -> int:

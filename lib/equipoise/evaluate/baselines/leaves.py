@@ -20,6 +20,7 @@ from equipoise.evaluate.baselines import pairs
 from equipoise.evaluate.baselines.items import baskets_ago
 from equipoise.evaluate.baselines.pairs import NEVER_DAYS, Visits, ease
 from equipoise.evaluate.tasks.next_basket import NextBasket
+from equipoise.models.threads import tree_threads
 
 TRIP_HALF_LIVES = (2, 5, 10, 20, 40)
 """Half-lives of the own decay, in the user's baskets."""
@@ -182,7 +183,8 @@ def fitted(tables: Sequence[Rows], seed: int) -> Models | None:
         leaf = max(1, int(min(LEAF_ROWS, LEAF_SHARE * len(y))))
         x = np.concatenate([t.x[t.known if kind is known else ~t.known] for t in tables])
         model = HistGradientBoostingClassifier(**BOOSTING, min_samples_leaf=leaf, random_state=seed)
-        found.append(model.fit(x, y, sample_weight=weight[kind]))
+        with tree_threads(len(x)):
+            found.append(model.fit(x, y, sample_weight=weight[kind]))
     return Models(*found)
 
 

@@ -12,6 +12,7 @@ from scipy.linalg import lapack
 
 from equipoise.evaluate.arrays import Bools, Floats, Ints, distinct, summed
 from equipoise.evaluate.behaviour import Behaviour, Catalogue
+from equipoise.models.threads import tree_threads
 from equipoise.tables.packing import HALF_LIVES
 
 BEGINNING = -(1 << 40)
@@ -135,10 +136,10 @@ def fitted(log: Visits, past: Mapping[int, Mapping[str, Floats]], days: int, see
     if len(np.unique(y)) < 2:
         return {}
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
-    return {
-        "logit_pairs": linear.fit(x, y, logisticregression__sample_weight=weight),
-        "boosted_pairs": HistGradientBoostingClassifier(**BOOSTING, random_state=seed).fit(x, y, sample_weight=weight),
-    }
+    trees = HistGradientBoostingClassifier(**BOOSTING, random_state=seed)
+    with tree_threads(len(x)):
+        trees.fit(x, y, sample_weight=weight)
+    return {"logit_pairs": linear.fit(x, y, logisticregression__sample_weight=weight), "boosted_pairs": trees}
 
 
 def probabilities(model: Any, at: Mapping[str, Floats]) -> Floats:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from equipoise.evaluate.arrays import Floats, Ints
+from equipoise.models.threads import tree_threads
 
 BOOSTING: dict[str, Any] = {
     "max_iter": 200,
@@ -24,8 +24,6 @@ BOOSTING: dict[str, Any] = {
 }
 """Chosen of ten settings on Complete Journey, 28 days from days 225, 253 and 281 of 2017, and CDNOW, 28 days from 1997-10-01."""
 
-FEW_ROWS = 20_000
-"""Below it one thread learns: on a busy machine several wait for each other at every split, three times as long for 600 rows."""
 
 LEAF_ROWS, LEAF_SHARE = 80, 0.01
 """A leaf holds at least the lower of this many rows and this share of them."""
@@ -72,7 +70,7 @@ def fit(features: Floats, label: Ints, spend: Floats | None, seed: int, **boosti
         **boosting,
     }
     seen = np.unique(label)
-    with threadpool_limits(1 if len(features) < FEW_ROWS else None):
+    with tree_threads(len(features)):
         classes = HistGradientBoostingClassifier(**more).fit(features, label) if len(seen) > 1 else None
         money = None if spend is None else np.maximum(spend, 0.0)
         if money is None or not (money > 0).any():
