@@ -101,6 +101,42 @@ def test_a_model_is_asked_on_the_same_users_and_lines(
     assert floors.interests_utc(log, catalogue, date(2017, 11, 7), {}, {}) is None, "no window of theirs begins there"
 
 
+def test_a_ranking_of_products_is_asked_on_the_published_products_and_users(
+    shop: tuple[Behaviour, Catalogue], measured: dict[tuple[str, str, str], Row]
+) -> None:
+    """A model that ranks as the baseline does gets its figures; only the products that count may be named."""
+    log, catalogue = shop
+    asked: list[np.ndarray] = []
+
+    def lists(often: np.ndarray) -> dict[str, np.ndarray]:
+        asked.append(often)
+        return {"nothing": np.full((len(log.users), floors.K), -1)}
+
+    found = floors.items_utc(log, catalogue, date(2017, 11, 6), lists, {})
+    assert found is not None and len(found.unit) == 2160 and found.baseline == "personal_decay"
+    assert asked[0].sum() == 17_030, "about 17,000, as published"
+    told = {m.name: {x.metric: x.value() for x in m.measures()} for m in found.methods}
+    assert told["nothing"]["ndcg"] == 0.0
+    for name in ("g_top_freq", "p_top_freq", "personal_decay"):
+        assert told[name]["ndcg"] == pytest.approx(measured["floors_items", name, "ndcg"].value)
+    assert floors.items_utc(log, catalogue, date(2017, 12, 4), lists, {}) is None, "their lists begin on another day"
+
+
+def test_the_evening_before_is_history_of_products_for_everybody(shop: tuple[Behaviour, Catalogue]) -> None:
+    """What the model has read of the first UTC day is nobody's truth, and the baselines count it too."""
+    log, catalogue = shop
+    start = floors.DAY_0 + 309
+    evening = log.utc_day == start
+    local = replace(log, day=np.where(evening, start - 1, log.day))
+    moved = replace(log, utc_day=np.where(evening, start - 1, log.utc_day))
+    here, there = (floors.items_utc(one, catalogue, date(2017, 11, 6), lambda _: {}, {}) for one in (local, moved))
+    assert here is not None and there is not None
+    np.testing.assert_array_equal(here.unit, there.unit)
+    for mine, theirs in zip(here.methods, there.methods, strict=True):
+        for a, b in zip(mine.measures(), theirs.measures(), strict=True):
+            np.testing.assert_array_equal(a.arrays[0], b.arrays[0])
+
+
 def test_what_a_model_saw_of_the_first_utc_day_counts_for_nobody(shop: tuple[Behaviour, Catalogue]) -> None:
     """The evening before as_of is the first UTC day of the window, and the model has read it."""
     log, catalogue = shop

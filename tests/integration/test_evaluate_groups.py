@@ -41,6 +41,7 @@ def test_groups_by_hand(spark: SparkSession) -> None:
         "history=4 to 10 days": [1, 2],
         "history=10 days or fewer": [0, 1, 2, 5],
         "history=more than 10 days": [3],
+        "visited=last 84 days": [5],
         "interests=moved": [1],
         "interests=stayed": [0],
     }, "the latest window that tells anything; days, not lines, and only before the origin"

@@ -6,13 +6,13 @@ beside the published figures in gold.evaluation (method 'published …'), apart 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
-from equipoise.evaluate.arrays import DAY_SPAN, Floats, Ints, counted, shares, summed
+from equipoise.evaluate.arrays import DAY_SPAN, Bools, Floats, Ints, counted, shares, summed
 from equipoise.evaluate.baselines import interests as ema
 from equipoise.evaluate.baselines import items as own
 from equipoise.evaluate.baselines import tifu
@@ -22,7 +22,7 @@ from equipoise.evaluate.bootstrap import Measure, per_user
 from equipoise.evaluate.metrics import distribution, scores
 from equipoise.evaluate.table import EVERYBODY, Comparison, Method, Row
 from equipoise.evaluate.tasks import leaves
-from equipoise.evaluate.tasks.next_basket import list_measures, next_basket
+from equipoise.evaluate.tasks.next_basket import NextBasket, list_measures, next_basket
 from equipoise.tables.vocabulary import UNKNOWN
 
 DAY_0 = day_number(date(2017, 1, 1))
@@ -93,31 +93,72 @@ def comparisons(behaviour: Behaviour, catalogue: Catalogue) -> list[Comparison]:
     log = behaviour.where(behaviour.bought & (behaviour.item >= 0))
     kept = ~np.isin(catalogue.top, DROPPED)[log.item]
     return [
-        _items(log.where(kept & (catalogue.leaf != UNKNOWN)[log.item]), len(catalogue.items)),
+        _items(behaviour, catalogue),
         *_leaves(behaviour, catalogue),
         _interests(log.where(kept & (catalogue.main != catalogue.unknown_category)[log.item]), catalogue),
         _value(log),
     ]
 
 
-def _items(log: Behaviour, width: int) -> Comparison:
+def _items(behaviour: Behaviour, catalogue: Catalogue) -> Comparison:
     """Next basket, product level: history before day 309, the first basket on days 309–364."""
+    log, _ = _often_bought(behaviour, catalogue)
+    basket = next_basket(log.user, log.item, log.utc_day, ITEM_ORIGIN, ITEM_END, len(log.users), len(catalogue.items))
+    return Comparison("floors_items", "2017-11-06", basket.tested, _counting(basket), "p_top_freq")
+
+
+def items_utc(
+    behaviour: Behaviour,
+    catalogue: Catalogue,
+    as_of: date,
+    lists: Callable[[Bools], Mapping[str, Ints]],
+    groups: Mapping[str, Ints],
+) -> Comparison | None:
+    """The protocol of `_items` for the model: its products, its users, its window; None for another as_of than its origin.
+
+    The model counts local days, so it has seen the evening before as_of, which is the window's first UTC day. For every method
+    these lines are of the last day before the window.
+
+    Args:
+        lists: (items,) items that count there → name → (users, k) items that a model ranks highest among them.
+    """
+    start = day_number(as_of)
+    if start != ITEM_ORIGIN:
+        return None
+    log, often = _often_bought(behaviour, catalogue)
+    day = np.where(log.day < start, np.minimum(log.utc_day, ITEM_ORIGIN - 1), log.utc_day)
+    basket = next_basket(log.user, log.item, day, ITEM_ORIGIN, ITEM_END, len(log.users), len(catalogue.items))
+    if not len(basket.tested):
+        return None
+    mine = [Method(name, (tuple(list_measures(basket, shown)),), 1) for name, shown in lists(often).items()]
+    methods = (*mine, *_counting(basket))
+    return Comparison("items_utc", as_of.isoformat(), basket.tested, methods, "personal_decay", groups=groups)
+
+
+def _often_bought(behaviour: Behaviour, catalogue: Catalogue) -> tuple[Behaviour, Bools]:
+    """Purchases of the products that count at product level, and (items,) which these are: enough user-days before ITEM_CUT."""
+    width = len(catalogue.items)
+    counts = ~np.isin(catalogue.top, DROPPED) & (catalogue.leaf != UNKNOWN)
+    bought = behaviour.where(behaviour.bought & (behaviour.item >= 0))
+    log = bought.where(counts[bought.item])
     rows = np.unique((log.user * width + log.item) * DAY_SPAN + log.utc_day)
     often = counted(rows[rows % DAY_SPAN < ITEM_CUT] // DAY_SPAN % width, width) >= MIN_ITEM_ROWS
-    kept = log.where(often[log.item])
-    basket = next_basket(kept.user, kept.item, kept.utc_day, ITEM_ORIGIN, ITEM_END, len(log.users), width)
+    return log.where(often[log.item]), often
+
+
+def _counting(basket: NextBasket) -> tuple[Method, ...]:
+    """The counting baselines on products; ties by item, as the published figures break them."""
+    width = basket.width
 
     def lists(count: own.Count) -> Ints:
-        keys, weight = count(basket.user, basket.code, basket.day, width)
-        return own.own_lists(keys, weight, None, basket.users, width, K)  # ties by item, as the published figures break them
+        return own.own_lists(*count(basket.user, basket.code, basket.day, width), None, basket.users, width, K)
 
     found = {
         "g_top_freq": own.popular_lists(basket.popularity, basket.users, K),
         "p_top_freq": lists(own.frequency),
         "personal_decay": lists(own.decayed),
     }
-    methods = tuple(Method.fixed(name, list_measures(basket, shown)) for name, shown in found.items())
-    return Comparison("floors_items", "2017-11-06", basket.tested, methods, "p_top_freq")
+    return tuple(Method.fixed(name, list_measures(basket, shown)) for name, shown in found.items())
 
 
 def _leaves(behaviour: Behaviour, catalogue: Catalogue) -> list[Comparison]:

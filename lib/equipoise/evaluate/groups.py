@@ -12,6 +12,9 @@ from equipoise.evaluate.behaviour import Behaviour
 SHORT = "10 days or fewer"
 HISTORIES = ((1, 3, "1 to 3 days"), (4, 10, "4 to 10 days"), (1, 10, SHORT), (11, None, "more than 10 days"))
 """Days with a trip before as_of, from and to, with the group's name."""
+RECENT_DAYS = 84
+RECENT = f"last {RECENT_DAYS} days"
+"""A trip in them: the users of the published figures of categories and (re-)entries."""
 
 
 def collect_groups(users: DataFrame, migration: DataFrame, behaviour: Behaviour, origin: int) -> dict[str, Ints]:
@@ -22,7 +25,7 @@ def collect_groups(users: DataFrame, migration: DataFrame, behaviour: Behaviour,
         migration: gold.interest_migration of one as_of; 'interests' is the user's latest window with a band.
         origin: number of the day of as_of.
     """
-    return stated(users, behaviour) | histories(behaviour, origin) | moves(migration, behaviour)
+    return stated(users, behaviour) | histories(behaviour, origin) | recent(behaviour, origin) | moves(migration, behaviour)
 
 
 def stated(users: DataFrame, behaviour: Behaviour) -> dict[str, Ints]:
@@ -38,6 +41,12 @@ def histories(behaviour: Behaviour, origin: int) -> dict[str, Ints]:
     days = np.bincount(user, minlength=len(behaviour.users))
     found = {f"history={name}": (days >= low) & (days <= (high or days.max(initial=0))) for low, high, name in HISTORIES}
     return {name: np.flatnonzero(inside) for name, inside in found.items() if inside.any()}
+
+
+def recent(behaviour: Behaviour, origin: int) -> dict[str, Ints]:
+    """Users with a trip in the RECENT_DAYS before the origin."""
+    within = behaviour.trips(origin) & (behaviour.day < origin) & (behaviour.day >= origin - RECENT_DAYS)
+    return {f"visited={RECENT}": np.unique(behaviour.user[within])} if within.any() else {}
 
 
 def moves(migration: DataFrame, behaviour: Behaviour) -> dict[str, Ints]:

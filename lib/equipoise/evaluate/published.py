@@ -139,8 +139,15 @@ def lists_of(rows: pd.DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: 
     return Lists(item, category, explore)
 
 
-def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int) -> Lists:
-    """The k items of each user with the highest p_next_trip in gold.user_item_values, ties by item_id; no balance, no slots."""
+def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k: int, among: Bools | None = None) -> Lists:
+    """The k items of each user with the highest p_next_trip in gold.user_item_values, ties by item_id; no balance, no slots.
+
+    Args:
+        among: (items,) the items that may be named; None for all.
+    """
+    if among is not None:
+        named = values.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[among]}))
+        values = values.join(F.broadcast(named), "item_id", "left_semi")
     best_first = Window.partitionBy("user_id").orderBy(F.desc("p_next_trip"), "item_id")
     ranked = values.select("user_id", "item_id", F.row_number().over(best_first).alias("rank")).filter(F.col("rank") <= k)
     user, rows = _of_users(ranked.toPandas(), behaviour)

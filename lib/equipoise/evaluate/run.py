@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from pyspark.sql import functions as F
 
 from equipoise.evaluate import floors, published, unseen
-from equipoise.evaluate.arrays import Floats, Ints, shares
+from equipoise.evaluate.arrays import Bools, Floats, Ints, shares
 from equipoise.evaluate.baselines import answers as told
 from equipoise.evaluate.baselines import logit, newcomers, pairs, trees
 from equipoise.evaluate.baselines import value as money
@@ -106,10 +106,16 @@ class Evaluation:
         return out + (self.of_floors() if self.protocol.floors else [])
 
     def of_floors(self) -> list[Comparison]:
-        """The published floors, and the model on their protocol for interests."""
+        """The published floors, and the model on their protocols for interests and for products."""
         answers = {name: [p.shares for p in found] for name, found in self.modelled.items()}
-        mine = floors.interests_utc(self.behaviour, self.catalogue, self.protocol.as_of, answers, self.groups)
-        return floors.comparisons(self.behaviour, self.catalogue) + ([mine] if mine else [])
+        where = (self.behaviour, self.catalogue, self.protocol.as_of)
+        mine = [floors.interests_utc(*where, answers, self.groups)]
+        if shown := self.tables.lists:
+            mine.append(floors.items_utc(*where, partial(self._most_valued, shown), self.groups))
+        return [*floors.comparisons(self.behaviour, self.catalogue), *(m for m in mine if m)]
+
+    def _most_valued(self, shown: ListTables, among: Bools) -> dict[str, Ints]:
+        return {VALUES: published.most_valued(shown.values, self.behaviour, self.catalogue, floors.K, among).item}
 
     def of_items(self, origin: date, pair: tuple[NextBasket, NextBasket]) -> Comparison:
         """Task items: the published lists on the first basket from the origin on."""

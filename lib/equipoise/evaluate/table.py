@@ -39,6 +39,7 @@ KEPT = {
     "leaves": ("ndcg",),
     "interests": ("kl_bits", "ndcg"),
     "interests_utc": ("kl_bits", "ndcg"),
+    "items_utc": ("ndcg",),
     "categories": ("ap", "auc", "entry_ap"),
     "new_items": ("ndcg", "recall"),
     "value": ("auc", "ngini"),
@@ -47,7 +48,7 @@ KEPT = {
 }
 """Metrics whose resampled values are kept, over all users and by length of history: see `Base`."""
 
-KEPT_GROUPS = (EVERYBODY, "history=")
+KEPT_GROUPS = (EVERYBODY, "history=", "visited=")
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ LEADING = {
     "arms": ("ctr", "conversion", "explore_ctr"),
     "leaves": ("ndcg", "recall", "recall_explore"),
     "explore": ("explore_slot_precision", "explore_slot_cost", "ndcg"),
+    "items_utc": ("ndcg", "recall"),
     "interests": ("kl_bits", "ndcg", "js_bits"),
     "interests_utc": ("kl_bits", "ndcg", "js_bits"),
     "categories": ("ap", "entry_ap", "auc"),
@@ -140,6 +141,11 @@ TASKS: dict[str, tuple[str, str]] = {
         "Which categories come next, as others measured it?",
         "The same on raw UTC dates and the users and categories of the published figures; what the model saw of the first UTC "
         "day counts for nobody.",
+    ),
+    "items_utc": (
+        "What will they buy next, as others measured it?",
+        "The same lists on raw UTC dates and the products and users of the published figures; what the model saw of the first "
+        "UTC day is history for everybody.",
     ),
     "categories": (
         "Which categories will they visit, and which anew?",
@@ -189,7 +195,7 @@ METHODS: dict[str, str] = {
     "prior": "decayed history + Dirichlet pseudo-counts of the population: where the model starts from, untrained",
     "ema_dirichlet": "exponential average over windows + Dirichlet pseudo-counts of the population",
     "ema_popularity": "exponential average over windows, mixed with popularity by the share that was best a window ago",
-    "ever_popularity": "categories the user ever visited first, by popularity",
+    "ever_popularity": "days with a visit of the category, ever, and its popularity, in the mix that was best a window ago",
     "popularity": "categories by how many users visited them in the last 28 days",
     "logit_pairs": "logit on 23 features of the pair, the user and the category, EASE scores among them",
     "boosted_pairs": "gradient boosting on the same 23 features",

@@ -136,6 +136,21 @@ def test_models_of_pairs_find_a_rhythm_that_counting_does_not() -> None:
     )
 
 
+def test_ever_bought_and_popularity_takes_the_form_that_was_best_a_window_ago() -> None:
+    """Days and popularity are mixed on what was not visited lately: with this truth the days alone order it."""
+    days = np.array([[0.0, 1.0, 2.0, 3.0, 9.0]] * 4)
+    at = {
+        "days": days,
+        "popular": np.log(np.array([[0.9, 0.2, 0.1, 0.05, 0.4]] * 4)),
+        "visits_112d": days,
+        "recency": np.array([[999.0, 100.0, 100.0, 100.0, 1.0]] * 4),
+    }
+    by_days = categories.counting(at, at, days == 3.0)["ever_popularity"]
+    assert (np.diff(by_days[0, :4]) > 0).all(), "more days, more chance, whatever is popular"
+    by_popularity = categories.counting(at, at, days == 0.0)["ever_popularity"]
+    assert by_popularity[0, :4].argmax() == 0
+
+
 def test_windows_without_a_visit_fit_nothing() -> None:
     made = world()
     before = made.day < 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from equipoise.evaluate.tasks.interests import ENTRY_DAYS
 BASELINE = "ema_popularity"
 TRAINING_CUTS = 3
 MIXTURES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""Weights of popularity that EMA + popularity chooses from, on the last training cut."""
+"""Weights of popularity that EMA + popularity and days + popularity choose from, on the last training cut."""
+LOG_MIXTURES = (0.2, 0.3, 0.5, 0.7, 1.0)
+"""The same for the logarithm of popularity."""
 
 
 def cuts(origin: int, days: int, first_day: int) -> list[int]:
@@ -29,11 +32,24 @@ def cuts(origin: int, days: int, first_day: int) -> list[int]:
 def counting(at: Mapping[str, Floats], before: Mapping[str, Floats], seen: Bools) -> dict[str, Floats]:
     """(users, categories) scores of the baselines that only count; tuned on `seen`, the visits after the features `before`."""
     tuned = max(MIXTURES, key=lambda m: _ap(_mixed(before, m), seen))
-    return {
-        "popularity": at["popular"],
-        "ever_popularity": (at["days"] > 0) + np.exp(at["popular"]),
-        BASELINE: _mixed(at, tuned),
-    }
+    new = before["recency"] > ENTRY_DAYS
+    ever = max(_EVER, key=lambda form: _ap(form(before), seen, new))
+    return {"popularity": at["popular"], "ever_popularity": ever(at), BASELINE: _mixed(at, tuned)}
+
+
+def _days_and(mixture: float, at: Mapping[str, Floats]) -> Floats:
+    out: Floats = at["days"] + mixture * np.exp(at["popular"])
+    return out
+
+
+def _log_days_and(mixture: float, at: Mapping[str, Floats]) -> Floats:
+    out: Floats = np.log1p(at["days"]) + mixture * at["popular"]
+    return out
+
+
+_EVER = (*(partial(_days_and, m) for m in MIXTURES), *(partial(_log_days_and, m) for m in LOG_MIXTURES))
+"""Forms of ever bought + popularity: how many days the user visited the category, or the logarithm, and popularity in the same
+scale. The one that orders (re-)entries best on the last training cut is taken."""
 
 
 def comparison(
@@ -73,6 +89,6 @@ def _mixed(at: Mapping[str, Floats], mixture: float) -> Floats:
     return at["visits_112d"] + mixture * np.exp(at["popular"])
 
 
-def _ap(score: Floats, label: Bools) -> float:
-    counted = pooled.binned(label, score.astype(np.float64), np.ones(label.shape, dtype=bool))
+def _ap(score: Floats, label: Bools, among: Bools | None = None) -> float:
+    counted = pooled.binned(label, score.astype(np.float64), np.ones(label.shape, dtype=bool) if among is None else among)
     return float(pooled.average_precision(np.ones((1, len(label))), *counted)[0])
