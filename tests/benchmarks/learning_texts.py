@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
+from equipoise.inference.texts import TextVectors
+from equipoise.models.encoder import TextEncoder, load_backbone, load_tokenizer, pooling_of
 from equipoise.training.pretrain import PretrainOptions, pretrain
 from equipoise.training.pretrained import tokenised
 from equipoise.training.together import Bought, Together, together
-from tests.benchmarks.learning_items import MAX_TOKENS, Ranker, Shop, World, measured, say, standard, table, values
+from tests.benchmarks import zero_shot
+from tests.benchmarks.learning_items import MAX_TOKENS, RESAMPLES, Ranker, Shop, World, measured, say, standard, table, values
 
 STEPS = 300
 BATCH = 256
@@ -71,16 +73,29 @@ def texts(asked: argparse.Namespace) -> None:
     rows = {"ranker without language": [measured(world.ranker, world)]}
     rows |= {"untouched encoder alone": [alone], "ranker + untouched encoder": [beside]}
     last_pairs = pairs_of(shop, shop.origin["test"])
+    elsewhere = {zero_shot.UNTOUCHED: encoder_of(asked, shop.device)}
     for _, name in best.values():
         for seed in range(1, asked.seeds + 1):
             encoder, told = made(asked, shop, held, last_pairs, TRIED[name], seed)
             alone, beside = looked(encoder, shop, world)
             rows.setdefault(f"{name}: alone", []).append(alone)
             rows.setdefault(f"ranker + {name}", []).append(beside)
+            elsewhere[f"{name}, seed {seed}"] = encoder
         if name == max(best.values())[1]:
             keep(encoder, asked)
     say("\nThe last origin:\n")
     table(rows, "ranker without language", world)
+    other_shop(asked, shop, elsewhere)
+
+
+def other_shop(asked: argparse.Namespace, shop: Shop, encoders: dict[str, TextEncoder]) -> None:
+    """The same encoders on MovieLens-100k, where its folder lies beside the data."""
+    if not (folder := asked.data / "ml-100k").is_dir():
+        say(f"\nno {folder}: nothing is said of another shop")
+        return
+    tokenizer, how = load_tokenizer(asked.encoder), {"device": shop.device, "tokens_per_batch": 8192}
+    vectors = {name: TextVectors(one.eval(), tokenizer, **how) for name, one in encoders.items()}
+    zero_shot.table(zero_shot.compared(vectors, RESAMPLES, folder), "pre-trained on the texts of Complete Journey")
 
 
 def made(asked: argparse.Namespace, shop: Shop, held: Any, found: Together, options: dict[str, Any], seed: int) -> Any:

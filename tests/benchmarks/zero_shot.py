@@ -24,9 +24,6 @@ from equipoise.evaluate.bootstrap import per_user
 from equipoise.evaluate.metrics.distribution import graded_ndcg
 from equipoise.evaluate.table import Base, Comparison, Method, Row, rows
 from equipoise.inference.texts import TextVectors
-from equipoise.settings.model import resolve
-from equipoise.training.registry import Registry
-from tests.small_models import MINILM
 
 LIKED, HELD_OUT, K = 4.0, 0.2, 10
 MAX_TOKENS = 32
@@ -36,12 +33,16 @@ TASK, WITH_GENRES = "other_shop", "title and genres"
 Floats = NDArray[np.float64]
 
 
-def films() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Ratings that liked (user, item, in order of time per user) and films (item; title, genres)."""
+def movielens() -> Path:
+    """The folder of MovieLens-100k."""
     found = importlib.util.find_spec("recbole")
     if found is None or found.origin is None:
         raise SystemExit("MovieLens-100k is not here; run bash .ci/movielens.sh first (make bench does)")
-    folder = Path(found.origin).parent / "dataset_example" / "ml-100k"
+    return Path(found.origin).parent / "dataset_example" / "ml-100k"
+
+
+def films(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Ratings that liked (user, item, in order of time per user) and films (item; title, genres)."""
     ratings = pd.read_csv(folder / "ml-100k.inter", sep="\t")
     ratings.columns = pd.Index(["user", "item", "rating", "time"])
     named = pd.read_csv(folder / "ml-100k.item", sep="\t")
@@ -58,9 +59,9 @@ def split(liked: pd.DataFrame) -> NDArray[np.bool_]:
     return held
 
 
-def compared(encoders: dict[str, TextVectors], resamples: int) -> list[Row]:
+def compared(encoders: dict[str, TextVectors], resamples: int, folder: Path) -> list[Row]:
     """Every encoder and what counting genres would say, by two texts: the title with its genres, and the title alone."""
-    liked, named = films()
+    liked, named = films(folder)
     genres = named["genres"].str.get_dummies(" ").sort_index(axis=1)
     later = split(liked)
     users, user = np.unique(liked["user"].to_numpy(), return_inverse=True)
@@ -86,16 +87,32 @@ def compared(encoders: dict[str, TextVectors], resamples: int) -> list[Row]:
             mean = summed(encoder.encode(written, MAX_TOKENS).astype(np.float64), ~later)
             mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
             scores[name] = mean @ encoder.encode(list(genres.columns), MAX_TOKENS).astype(np.float64).T
-        each = {n: (per_user("ndcg", graded_ndcg(wanted, s[tested], K), K),) for n, s in scores.items()}
-        methods = [Method(n, (m,), 1 if n == TUNED else None) for n, m in each.items()]
+        told = {n: (per_user("ndcg", graded_ndcg(wanted, s[tested], K), K),) for n, s in scores.items()}
+        methods = [Method(n, (m,), 1 if n in encoders and n != UNTOUCHED else None) for n, m in told.items()]
         base = Base.of(users, resamples, 1)
         whole = Comparison(TASK, text, tested, tuple(methods), UNTOUCHED)
         out += rows(whole, resamples=resamples, seed=1, base=base)
     return out
 
 
+def table(found: list[Row], of: str) -> None:
+    """Prints a line per text and method."""
+    told = {(r.origin, r.method, r.metric): r for r in found}
+    minus = f"ndcg_minus_{UNTOUCHED}"
+    sys.stdout.write(f"\nMovieLens-100k, {found[0].n:,} users, NDCG@{K} of genres; {of}\n\n")
+    sys.stdout.write(f"| item text | method | NDCG@{K} | − {UNTOUCHED} |\n|---|---|---|---|\n")
+    for task, method in dict.fromkeys((r.origin, r.method) for r in found):
+        cells = [told.get((task, method, metric)) for metric in ("ndcg", minus)]
+        shown = [f"{r.value:.4f} [{r.ci_low:.4f}, {r.ci_high:.4f}]" if r and r.ci_low is not None else "" for r in cells]
+        sys.stdout.write(f"| {task} | {method} | {' | '.join(shown)} |\n")
+
+
 def main() -> None:
     """Prints the table."""
+    from equipoise.settings.model import resolve
+    from equipoise.training.registry import Registry
+    from tests.small_models import MINILM
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--warehouse", default="warehouse")
     parser.add_argument("--model", help="a model id of the warehouse; else CURRENT")
@@ -108,17 +125,10 @@ def main() -> None:
         raise SystemExit(f"no model in {asked.warehouse!r}; run make demo first, or name another --warehouse")
     how = {"device": torch.device("cpu"), "bfloat16": False, "tokens_per_batch": 8192}
     paths = {UNTOUCHED: resolve(MINILM, Path()), TUNED: registry.path(model) / "encoder"}
-    found = compared({name: TextVectors.pretrained(path, **how) for name, path in paths.items()}, asked.resamples)  # type: ignore[arg-type]
+    found = compared({name: TextVectors.pretrained(path, **how) for name, path in paths.items()}, asked.resamples, movielens())  # type: ignore[arg-type]
     if asked.rows:
         measured.write(asked.rows, [r for r in found if r.origin == WITH_GENRES])
-    told = {(r.origin, r.method, r.metric): r for r in found}
-    minus = f"ndcg_minus_{UNTOUCHED}"
-    sys.stdout.write(f"\nMovieLens-100k, {found[0].n:,} users, NDCG@{K} of genres; model {model}\n\n")
-    sys.stdout.write(f"| item text | method | NDCG@{K} | − {UNTOUCHED} |\n|---|---|---|---|\n")
-    for task, method in dict.fromkeys((r.origin, r.method) for r in found):
-        cells = [told.get((task, method, metric)) for metric in ("ndcg", minus)]
-        shown = [f"{r.value:.4f} [{r.ci_low:.4f}, {r.ci_high:.4f}]" if r and r.ci_low is not None else "" for r in cells]
-        sys.stdout.write(f"| {task} | {method} | {' | '.join(shown)} |\n")
+    table(found, f"model {model}")
 
 
 if __name__ == "__main__":

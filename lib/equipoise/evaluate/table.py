@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import DataFrame, SparkSession
 
 from equipoise.evaluate.arrays import Floats, Ints
 from equipoise.evaluate.bootstrap import Measure, averaged, interval, resampled
 from equipoise.tables.gold import EVALUATION
 from equipoise.tables.stamps import STAMPS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 EVERYBODY = "all"
 MIN_GROUP = 30
