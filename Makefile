@@ -119,7 +119,7 @@ bench-quality: setup ## Quality against plain methods: balance, exploring, value
 
 gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
-	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 2400
+	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 3600
 
 audit: setup ## Installed packages, their files and jars against what was pinned; dist/sbom.json (CycloneDX); ADVISORIES=1: known vulnerabilities
 	@bash .ci/audit.sh

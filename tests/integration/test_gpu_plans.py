@@ -29,7 +29,7 @@ def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=1800,
+        timeout=3500,
     )
     assert ended.returncode == 0, (ended.stdout + ended.stderr)[-4000:]
     allowed = tomllib.loads((ROOT / "conf" / "spark" / "gpu_allow_list.txt").read_text(encoding="utf-8"))["allowed"]
