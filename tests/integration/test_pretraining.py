@@ -72,6 +72,18 @@ def arguments(folder: Path) -> list[str]:
     return ["--settings", str(folder / "settings.toml"), "--as-of", str(AS_OF)]
 
 
+def test_names_of_categories_are_learnt_from_the_shop(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module, registry = job(), Registry(folder / "warehouse" / "models" / "encoder")
+    before = set(registry.root.iterdir()) if registry.root.exists() else set()
+    argv = [*arguments(folder), "--training.pretraining", "categories", "--training.pretraining_steps", "4"]
+    assert run(module.JOB, module.run, argv, ROOT / "jobs" / "finetune_encoder.py") in (0, 3)
+    (model_id,) = {p.name for p in set(registry.root.iterdir()) - before if (p / "model.json").is_file()}
+    assert "pre-training (categories) on " in capsys.readouterr().out
+    told = load_package(registry.path(model_id)).meta.pretraining
+    assert told["kind"] == "categories" and told["pairs"] > 0
+    assert "Continued pre-training (categories) on" in (registry.path(model_id) / "MODEL_CARD.md").read_text()
+
+
 @pytest.mark.parametrize("route", ["text", "tower"])
 def test_what_it_did_stands_in_the_model_and_its_card(folder: Path, route: str, capsys: pytest.CaptureFixture[str]) -> None:
     module, registry = job(), Registry(folder / "warehouse" / "models" / "encoder")

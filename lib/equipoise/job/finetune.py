@@ -28,7 +28,10 @@ from equipoise.training.sample import dates_of, described, vocabulary
 from equipoise.training.start import Files, Start, behaviours_in, fitted_start
 from equipoise.training.vectors import items_file
 
-READS = ("feature.examples", "feature.examples_validation", "feature.example_spec", "feature.example_items")
+READS = (
+    *("feature.examples", "feature.examples_validation", "feature.example_spec", "feature.example_items"),
+    "silver.item_categories",
+)
 PASSED: Any = {"device", "precision", "dropout", "sharded", "wandb", "task_adapter_width"}
 TOLD: Any = {"training": True, "encoder": True, "tower": True, "interests": {"dirichlet", "sharpening"}, "segments": {"ladder"}}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from pyspark.sql import functions as F
 
 from equipoise.inference.batching import distinct
 from equipoise.inference.hardware import half_of
@@ -15,10 +17,12 @@ from equipoise.job.context import Context
 from equipoise.models.masked import check_masked
 from equipoise.settings import chosen
 from equipoise.tables.packing import item_keys
+from equipoise.tables.vocabulary import UNKNOWN
+from equipoise.training.naming import naming
 from equipoise.training.pretrain import PretrainOptions
 from equipoise.training.pretrained import pretrained_directory
 from equipoise.training.start import Files, purchases_in
-from equipoise.training.together import together
+from equipoise.training.together import Together, together
 
 PRETRAINED = "pretrained"
 
@@ -28,7 +32,7 @@ def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path
     off.
 
     Reads the texts of feature.example_items and the purchases before the training cuts, so nothing at or after the validation
-    cut. Runs on the driver, with its device: texts and pairs are brought there.
+    cut, or the categories of the items (categories). Runs on the driver, with its device: texts and pairs are brought there.
 
     Raises:
         ModelError: too few pairs, or masked words asked of an encoder that cannot fill them in.
@@ -43,12 +47,18 @@ def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path
     texts, place = distinct([r["text"] for r in rows])
     keys = item_keys(pa.array([r["item_id"] for r in rows], type=pa.string()))
     order = np.argsort(keys, kind="stable")
-    purchases = purchases_in(files.train, files.widths, training.seed, keys[order], place[order])
-    found = together(purchases, days=training.pretraining_days, seed=training.seed)
-    ctx.say(
-        f"pre-training ({options.pretraining}) on {len(texts):,} texts and {len(found.counts):,} pairs of texts out of "
-        f"{len(purchases.texts):,} purchases"
-    )
+    if options.pretraining == "categories":
+        number = len(texts)
+        names, found = _named(ctx, {r["item_id"]: p for r, p in zip(rows, place, strict=True)}, number)
+        texts = [*texts, *names]
+        ctx.say(f"pre-training (categories) on {number:,} texts and {len(found.counts):,} pairs with {len(names):,} names")
+    else:
+        purchases = purchases_in(files.train, files.widths, training.seed, keys[order], place[order])
+        found = together(purchases, days=training.pretraining_days, seed=training.seed)
+        ctx.say(
+            f"pre-training ({options.pretraining}) on {len(texts):,} texts and {len(found.counts):,} pairs of texts out of "
+            f"{len(purchases.texts):,} purchases"
+        )
     figures = pretrained_directory(
         encoder_path,
         texts,
@@ -61,6 +71,14 @@ def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path
         say=ctx.say,
     )
     return str(into / PRETRAINED), figures
+
+
+def _named(ctx: Context, places: Mapping[str, int], texts: int) -> tuple[list[str], Together]:
+    """Names of the categories of the items that have a text, and the pairs of text and name; what is unknown has no name."""
+    categories = ctx.read("silver.item_categories").filter(F.col("category") != UNKNOWN).select("item_id", "category")
+    rows = [r for r in categories.orderBy("item_id", "category").collect() if r["item_id"] in places]
+    names, name = distinct([r["category"].lower() for r in rows])
+    return names, naming(np.array([places[r["item_id"]] for r in rows], dtype=np.int64), name, texts)
 
 
 def _device(ctx: Context) -> torch.device:

@@ -93,9 +93,9 @@ class Training(Section):
     task_adapter_width: Annotated[int, Field(ge=0)] = Field(
         0, description="Units of a small network of each head's own between the vector and the head; 0: none."
     )
-    pretraining: Literal["none", "masked", "contrastive", "both"] = Field(
+    pretraining: Literal["none", "masked", "contrastive", "both", "categories"] = Field(
         "none",
-        description="What the encoder learns from the shop's item texts before fine-tuning: to fill in words, what is bought together.",
+        description="What the encoder learns from the shop's item texts before fine-tuning: to fill in words, what is bought together, what a text's category is called.",
     )
     pretraining_steps: Count = Field(300, description="Steps of pre-training; the best by held-out pairs is kept.")
     pretraining_rate: Positive = Field(2e-5, description="Peak learning rate of pre-training, of all of the encoder's weights.")

@@ -135,9 +135,11 @@ def _pretraining(meta: ModelMeta) -> list[str]:
     if not told:
         return []
     kept = f"step {told['step']}" if told["step"] else "the untouched encoder, which none of them beat"
+    named = told["kind"] == "categories"
+    of = "a text and the name of its category" if named else "texts bought together before the training cuts"
     text = (
-        f"Continued pre-training ({told['kind']}) on {told['texts']:,} item texts and {told['pairs']:,} pairs of texts bought "
-        f"together before the training cuts. Kept: {kept}, by the retrieval of partners that were held out."
+        f"Continued pre-training ({told['kind']}) on {told['texts']:,} item texts and {told['pairs']:,} pairs of {of}. "
+        f"Kept: {kept}, by the retrieval of partners that were held out."
     )
     figures = (
         ("retrieval_loss", "held-out partners, log loss, nats"),

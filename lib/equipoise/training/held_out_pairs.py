@@ -38,6 +38,7 @@ def hold_out(found: Together, seed: int) -> HeldOut:
     """Texts, and with them all of their pairs, drawn by the seed."""
     draw = torch.Generator().manual_seed(seed)
     paired = torch.unique(found.pairs)
+    paired = paired[paired >= found.answers_from]
     number = min(max(LEAST_HELD_OUT, math.ceil(HELD_OUT_SHARE * len(paired))), MOST_HELD_OUT)
     held = paired[torch.randperm(len(paired), generator=draw)[:number]].sort().values
     inside = torch.isin(found.pairs, held)
@@ -47,7 +48,12 @@ def hold_out(found: Together, seed: int) -> HeldOut:
         asked = asked[drawn(found.counts.repeat(2)[asked], MOST_ASKED, draw)]
     anchor, partner = both[asked].unbind(dim=1)
     rest = ~inside.any(dim=1)
-    return HeldOut(held, anchor, torch.searchsorted(held, partner.contiguous()), Together(found.pairs[rest], found.counts[rest]))
+    return HeldOut(
+        held,
+        anchor,
+        torch.searchsorted(held, partner.contiguous()),
+        found._replace(pairs=found.pairs[rest], counts=found.counts[rest]),
+    )
 
 
 def drawn(counts: Tensor, number: int, generator: torch.Generator) -> Tensor:

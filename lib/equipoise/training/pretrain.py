@@ -25,7 +25,7 @@ from equipoise.training.optimiser import rate_factor
 from equipoise.training.step import clip, step_seed
 from equipoise.training.together import Together
 
-Kind = Literal["none", "masked", "contrastive", "both"]
+Kind = Literal["none", "masked", "contrastive", "both", "categories"]
 
 EVALUATIONS = 6
 """Times that the held-out pairs are asked on the way, beside the beginning."""
@@ -92,10 +92,11 @@ def pretrain(
 ) -> Pretrained:
     """Trains every weight of the encoder, in place, on texts and pairs of texts; same arguments, same weights on a CPU.
 
-    A step's loss, in nats: contrast of b pairs in both directions (contrastive, both) + log loss of masked words of b other texts
-    (masked, both) + pretraining_pull × (1 − cosine to the vectors of the untouched encoder) on the step's texts, unmasked. What
-    is kept is the encoder that best finds held-out partners, texts it has never been trained on; the untouched one is the first
-    candidate. Without the pull, a shop's few pairs tear near duplicates apart. float16 is not used: there is no loss scale here.
+    A step's loss, in nats: contrast of b pairs in both directions (contrastive, both, categories) + log loss of masked words of
+    b other texts (masked, both) + pretraining_pull × (1 − cosine to the vectors of the untouched encoder) on the step's texts,
+    unmasked. What is kept is the encoder that best finds held-out partners, texts (or names of categories) it has never been
+    trained on; the untouched one is the first candidate. Without the pull, a shop's few pairs tear near duplicates apart.
+    float16 is not used: there is no loss scale here.
 
     Raises:
         ModelError: too few pairs to hold any out, or a loss that is not finite.
@@ -103,9 +104,9 @@ def pretrain(
     held = hold_out(found, options.seed)
     if len(held.texts) < LEAST_HELD_OUT or not len(held.asked) or not len(held.training.counts):
         raise ModelError(
-            f"training.pretraining = {options.pretraining!r} with {len(found.counts):,} pairs of texts bought together, of which "
-            f"{len(held.training.counts):,} are left to train on; expected enough to hold some out, which decide; set "
-            "training.pretraining = 'none', or build examples of more users"
+            f"training.pretraining = {options.pretraining!r} with {len(found.counts):,} pairs of texts "
+            f"{_what(options.pretraining)}, of which {len(held.training.counts):,} are left to train on; expected enough to hold "
+            "some out, which decide; set training.pretraining = 'none', or build examples of more users"
         )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         return _Run(encoder.to(device), texts, held, options, device, say).run()
@@ -250,6 +251,10 @@ def _log_share(pairs: Together, texts: int) -> Tensor:
     for side in pairs.pairs.unbind(dim=1):
         seen.index_add_(0, side, pairs.counts.double())
     return (seen.clamp(min=0.5) / seen.sum()).log().float()
+
+
+def _what(kind: Kind) -> str:
+    return "and names of their categories" if kind == "categories" else "bought together"
 
 
 def _others(number: int, without: Tensor) -> Tensor:

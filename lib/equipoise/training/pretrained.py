@@ -99,8 +99,8 @@ def _save(encoder: TextEncoder, path: str, into: Path, figures: dict[str, Any]) 
 
 def _identity(path: str, texts: Sequence[str], found: Together, options: PretrainOptions, max_tokens: int) -> str:
     """Hash of all that decides the weights."""
-    said = hashlib.sha256(json.dumps([asdict(options), max_tokens, list(texts)]).encode())
-    for tensor in found:
+    said = hashlib.sha256(json.dumps([asdict(options), max_tokens, list(texts), found.answers_from]).encode())
+    for tensor in (found.pairs, found.counts):
         said.update(tensor.numpy().tobytes())
     for file in sorted(p for p in check_directory(path).iterdir() if p.is_file()):
         said.update(file.read_bytes())

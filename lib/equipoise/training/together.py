@@ -26,10 +26,14 @@ class Bought(NamedTuple):
 
 
 class Together(NamedTuple):
-    """pairs (p, 2) int64 places among the texts, the smaller first; counts (p,) int64: how often they were seen together."""
+    """pairs (p, 2) int64 places among the texts, the smaller first; counts (p,) int64: how often they were seen together.
+
+    answers_from: only texts from this place on are held out and asked for; 0: any.
+    """
 
     pairs: Tensor
     counts: Tensor
+    answers_from: int = 0
 
 
 def bought(batches: Iterable[dict[str, Tensor]], keys: NDArray[np.int64], texts: NDArray[np.int64]) -> Bought:

@@ -12,6 +12,7 @@ import torch
 from equipoise.errors import ModelError
 from equipoise.models.encoder import TextEncoder, load_backbone, pooling_of
 from equipoise.training.held_out_pairs import hold_out
+from equipoise.training.naming import naming
 from equipoise.training.pretrain import Pretrained, PretrainOptions, pretrain
 from equipoise.training.pretrained import pretrained_directory, tokenised
 from equipoise.training.start import purchases_in
@@ -124,6 +125,36 @@ def test_no_held_out_text_is_trained_on_and_answers_are_partners() -> None:
         assert tuple(sorted((anchor, answer))) in known
     touching = torch.isin(found.pairs, held.texts)
     assert len(held.asked) == int(touching.sum())
+
+
+def _named() -> tuple[list[str], Together]:
+    """The shop's texts, the names of its kinds behind them, and which text has which."""
+    number = len(shop.TEXTS)
+    kinds = np.array([shop.kind(p) for p in range(number)])
+    return [*shop.TEXTS, *(f"kind{k}" for k in range(shop.KINDS))], naming(np.arange(number), kinds, number)
+
+
+def test_names_are_drawn_alike_and_every_pair_once() -> None:
+    found = naming(np.array([0, 1, 2, 2, 3, 3]), np.array([0, 0, 0, 0, 0, 1]), 4)
+    assert found.pairs.tolist() == [[0, 4], [1, 4], [2, 4], [3, 4], [3, 5]] and found.answers_from == 4
+    assert found.counts.tolist() == [1, 1, 1, 1, 4]
+    nothing = naming(np.zeros(0, np.int64), np.zeros(0, np.int64), 4)
+    assert nothing.pairs.shape == (0, 2) and len(nothing.counts) == 0
+
+
+def test_held_out_names_are_found_by_an_encoder_that_never_saw_them(path: str) -> None:
+    """What is learnt of six names, that the kind is what a text is called by, holds for the two that were held out."""
+    words, found = _named()
+    held = hold_out(found, CONTRAST.seed)
+    assert (held.texts >= len(shop.TEXTS)).all() and len(held.texts) == 2
+    assert (held.asked < len(shop.TEXTS)).all() and len(held.asked) == 2 * shop.MAKES * shop.SIZES
+    assert not torch.isin(held.training.pairs, held.texts).any()
+    encoder, options = TextEncoder(load_backbone(path), pooling_of(path)), replace(CONTRAST, pretraining="categories")
+    texts = tokenised(path, words, 8, masked=False)
+    done = pretrain(encoder, texts, found, options, device=CPU, say=lambda _: None)
+    assert done.step > 0 and done.best["retrieval_loss"] < 0.5 * done.history[0]["retrieval_loss"]
+    with pytest.raises(ModelError, match="with 3 pairs of texts and names of their categories, of which 0 are left"):
+        pretrain(encoder, texts, found._replace(pairs=found.pairs[:3], counts=found.counts[:3]), options, device=CPU, say=print)
 
 
 def test_the_directory_is_a_plain_encoder_made_once(path: str, tmp_path: Path) -> None:
