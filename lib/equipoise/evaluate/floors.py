@@ -213,14 +213,15 @@ def interests_utc(
     """The protocol of `_interests` for the model: one window, its users and its lines; None where no window begins at as_of.
 
     The model counts local days, so what it has seen of the window's first UTC day (the evening before as_of) is left out of the
-    truth, for every method. Its shares are renormalised over the categories that count here.
+    truth, for every method. It also counts items that do not count here, and a category may hold both kinds: its share is taken
+    as that of the lines that count, by their part of all its lines before as_of, and renormalised.
 
     Args:
         answers: name → (users, categories) shares, one per training seed.
     """
     log = behaviour.where(behaviour.bought & (behaviour.item >= 0))
     kept = ~np.isin(catalogue.top, DROPPED) & (catalogue.main != catalogue.unknown_category)
-    log, start = log.where(kept[log.item]), day_number(as_of)
+    everything, log, start = log, log.where(kept[log.item]), day_number(as_of)
     number, rest = divmod(start - WINDOW_0, WINDOW_DAYS)
     if rest or number not in WINDOWS:
         return None
@@ -234,11 +235,13 @@ def interests_utc(
     counting = {
         "all_history": ema.all_history(counts, number),
         "ema_dirichlet": ema.with_dirichlet(ema.ema(counts, number), base),
+        "ema_dirichlet_tuned": ema.tuned(counts, number, MIN_LINES),
     }
     methods = [Method.fixed(name, _distances(p, q[tested])) for name, q in counting.items()]
-    mask = np.isin(np.arange(len(catalogue.categories)), catalogue.main[kept])
+    before = [counted(catalogue.main[one.where(one.day < start).item], counts.categories) for one in (log, everything)]
+    part = before[0] / np.maximum(before[1], 1)
     for name, runs in answers.items():
-        found = tuple(tuple(_distances(p, shares(np.where(mask, q, 0.0))[tested])) for q in runs)
+        found = tuple(tuple(_distances(p, shares(q * part)[tested])) for q in runs)
         methods.append(Method(name, found, len(runs)))
     return Comparison("interests_utc", as_of.isoformat(), tested, tuple(methods), "ema_dirichlet", groups=groups)
 

@@ -11,10 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from equipoise.evaluate.arrays import Floats, Ints, shares, summed
+from equipoise.evaluate.metrics import distribution
 
 HALF_LIFE_WINDOWS = 4.0
 DIRICHLET = 5.0
 """Half-life and pseudo-weight of EMA + Dirichlet, tuned on windows 8–10 of Complete Journey (project measurement)."""
+
+STRENGTHS = (5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0, 150.0, 200.0)
+"""Pseudo-weights that the tuned EMA + Dirichlet chooses from on the last closed window."""
 
 MIXTURES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 """Shares of popularity that EMA + popularity chooses from on the last closed window."""
@@ -76,6 +80,19 @@ def population(counts: Counts, origin: int) -> Floats:
 def with_dirichlet(weights: Floats, base: Floats, strength: float = DIRICHLET) -> Floats:
     """Posterior mean of the shares: (weights + strength · base) ÷ sum."""
     return shares(weights + strength * base)
+
+
+def tuned(counts: Counts, origin: int, least: float) -> Floats:
+    """EMA + Dirichlet with the pseudo-weight that would have given the lowest KL in the last closed window, read as the label of
+    the time before it, on users with `least` events there."""
+    events = counts.of_window(origin - 1)
+    tested = np.flatnonzero(events.sum(1) >= least)
+    strength = DIRICHLET
+    if len(tested) and origin > 1:
+        truth, own, base = shares(events[tested]), ema(counts, origin - 1)[tested], population(counts, origin - 1)
+        answers = (distribution.smoothed(with_dirichlet(own, base, a)) for a in STRENGTHS)
+        strength = STRENGTHS[int(np.argmin([distribution.kl_bits(truth, q).mean() for q in answers]))]
+    return with_dirichlet(ema(counts, origin), population(counts, origin), strength)
 
 
 def with_popularity(own: Floats, base: Floats, mixture: float) -> Floats:

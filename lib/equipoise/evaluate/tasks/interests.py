@@ -78,6 +78,7 @@ def counting(counts: ema.Counts, number: int) -> dict[str, Floats]:
         "last_window": filled(ema.last_window(counts, number), base),
         "all_history": filled(ema.all_history(counts, number), base),
         BASELINE: ema.with_dirichlet(recent, base),
+        "ema_dirichlet_tuned": ema.tuned(counts, number, MIN_EVENTS),
         "ema_popularity": ema.with_popularity(recent, base, best_mixture(counts, number)),
     }
 

@@ -18,7 +18,7 @@ from equipoise.report.words import count, number, percent, plural
 
 ANCHOR, TITLE = "language", "Where language pays"
 PLAIN = (
-    *("ema_dirichlet", "ema_popularity", "prior", "ever_popularity", "logit_pairs", "boosted_pairs"),
+    *("ema_dirichlet_tuned", "ema_dirichlet", "ema_popularity", "prior", "ever_popularity", "logit_pairs", "boosted_pairs"),
     *("leaf_share", "popular_leaf", "attribute_kernel", RANKER),
     *("genres counted", "popular genres", "boosted trees"),
 )
