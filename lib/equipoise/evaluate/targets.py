@@ -200,6 +200,6 @@ TARGETS = (
         "above the untouched encoder, the whole interval",
         beats=("untouched encoder",),
         origins=(FIRST,),
-        missing="python -m tests.benchmarks.zero_shot --rows FILE measures it, evaluate.measured names the file",
+        missing="tests/benchmarks/names.py measures it (make evaluate calls it), evaluate.measured names its file",
     ),
 )
