@@ -12,6 +12,7 @@ from pathlib import Path
 from equipoise.job import Context, Job, main
 from equipoise.job.finetune import READS, recipe
 from equipoise.job.identity import sha256
+from equipoise.job.pretraining import spared
 from equipoise.models.encoder import check_directory
 from equipoise.models.package import checksums
 from equipoise.settings import Settings, chosen, resolve
@@ -36,7 +37,7 @@ def goes_on_with(s: Settings, registry: Registry, as_of: date) -> dict[str, str]
 
 JOB = Job(
     "finetune_encoder", reads=READS, sections=("training",), ignores=GATE, publishes_model=True, extra_inputs=decisive,
-    of_registry=goes_on_with,
+    spared=spared, of_registry=goes_on_with,
 )  # fmt: skip
 
 

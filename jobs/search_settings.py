@@ -14,6 +14,7 @@ from pathlib import Path
 from equipoise.job import Context, Job, main
 from equipoise.job.finetune import READS
 from equipoise.job.identity import sha256
+from equipoise.job.pretraining import spared
 from equipoise.job.search import told, trials
 from equipoise.models.encoder import check_directory
 from equipoise.models.package import checksums
@@ -27,7 +28,7 @@ def decisive(s: Settings, folder: Path) -> dict[str, str]:
     return {"encoder": s.encoder.model_dump_json(), "weights": weights, "interests": s.interests.model_dump_json()}
 
 
-JOB = Job("search_settings", reads=READS, sections=("search", "training", "tower"), extra_inputs=decisive)
+JOB = Job("search_settings", reads=READS, sections=("search", "training", "tower"), extra_inputs=decisive, spared=spared)
 
 
 def run(ctx: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,12 @@ def tiny_bert(folder: Path) -> Path:
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    letters = [*string.ascii_lowercase, *string.digits]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{c}" for c in letters), ";", ","]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(folder)
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+    assert len(tokenizer) == len(vocabulary)  # an argument it does not know is passed over, and every word would be [UNK]
+    tokenizer.save_pretrained(folder)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         config = BertConfig(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -22,10 +21,11 @@ from equipoise.evaluate import measured
 from equipoise.inference.batching import distinct
 from equipoise.inference.texts import TextVectors
 from equipoise.job.context import say
+from equipoise.job.pretraining import CATEGORIES
 from equipoise.settings import parse_command_line, resolve
 from equipoise.store import Store
 from equipoise.tables.vocabulary import UNKNOWN
-from equipoise.training.naming import naming
+from equipoise.training.naming import named
 from equipoise.training.pretrain import PretrainOptions
 from equipoise.training.pretrained import pretrained_directory
 
@@ -40,18 +40,19 @@ def main() -> None:
     """Prints the table of `zero_shot` and writes the rows."""
     s = parse_command_line(sys.argv[1:], needs_as_of=True).settings
     store = Store(SparkSession.builder.getOrCreate(), str(Path(s.warehouse).resolve()))
-    known = store.read("silver.item_categories").filter(F.col("category") != UNKNOWN).select("item_id", "category")
+    known = store.read(CATEGORIES).filter(F.col("category") != UNKNOWN).select("item_id", "category")
     texts_of = store.read("silver.items").filter("text != ''").select("item_id", "text")
     rows = known.join(texts_of, "item_id").orderBy("item_id", "category").collect()
     texts, text = distinct([r["text"] for r in rows])
-    names, name = distinct([r["category"].lower() for r in rows])
+    places = {r["item_id"]: int(p) for r, p in zip(rows, text, strict=True)}
+    names, found = named(places, ((r["item_id"], r["category"]) for r in rows), len(texts))
     place = Path(s.warehouse) / "other_shop"
     place.mkdir(parents=True, exist_ok=True)
     untouched = resolve(s.encoder.path, Path("conf"))
     told = pretrained_directory(
         str(untouched),
         [*texts, *names],
-        naming(np.asarray(text), np.asarray(name), len(texts)),
+        found,
         PretrainOptions(s.training.seed, "categories", pretraining_steps=STEPS, pretraining_batch=BATCH),
         max_tokens=s.encoder.max_item_tokens,
         device=torch.device("cpu"),
@@ -62,9 +63,9 @@ def main() -> None:
     paths = {zero_shot.UNTOUCHED: untouched, zero_shot.TUNED: place / "encoder"}
     how = {"device": torch.device("cpu"), "bfloat16": False, "tokens_per_batch": 8192}
     vectors = {which: TextVectors.pretrained(path, **how) for which, path in paths.items()}  # type: ignore[arg-type]
-    found = zero_shot.compared(vectors, RESAMPLES, zero_shot.movielens())
-    zero_shot.table(found, f"{told['texts']:,} texts and names, step {told['step']} of {STEPS} kept")
-    measured.write(f"{s.warehouse}/other_shop.jsonl", [r for r in found if r.origin == zero_shot.WITH_GENRES])
+    rows_found = zero_shot.compared(vectors, RESAMPLES, zero_shot.movielens())
+    zero_shot.table(rows_found, f"{told['texts']:,} texts and names, step {told['step']} of {STEPS} kept")
+    measured.write(f"{s.warehouse}/other_shop.jsonl", [r for r in rows_found if r.origin == zero_shot.WITH_GENRES])
 
 
 if __name__ == "__main__":

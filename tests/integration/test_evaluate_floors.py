@@ -118,7 +118,9 @@ def test_a_category_of_lines_that_do_not_count_is_cut_down_for_a_model(shop: tup
     inside = (window >= 0) & (window <= 12) & (log.item >= 0)
     lines = (log.user[inside], window[inside], catalogue.main[log.item[inside]], np.ones(int(inside.sum())))
     counts = interests.Counts(*lines, users, width)
-    found = floors.interests_utc(log, catalogue, date(2017, 11, 6), {"all lines": [interests.tuned(counts, number, 10)]}, {})
+    strength = interests.best(counts, number, 10, interests.STRENGTHS, interests.with_dirichlet)
+    said = interests.with_dirichlet(interests.ema(counts, number), interests.population(counts, number), strength)
+    found = floors.interests_utc(log, catalogue, date(2017, 11, 6), {"all lines": [said]}, {})
     assert found is not None
     assert _of(found, "all lines", "ndcg") == pytest.approx(_of(found, "ema_dirichlet_tuned", "ndcg"), abs=0.002)
     assert _of(found, "all lines", "kl_bits") == pytest.approx(_of(found, "ema_dirichlet_tuned", "kl_bits"), abs=0.01)

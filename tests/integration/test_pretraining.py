@@ -78,7 +78,7 @@ def test_names_of_categories_are_learnt_from_the_shop(folder: Path, capsys: pyte
     argv = [*arguments(folder), "--training.pretraining", "categories", "--training.pretraining_steps", "4"]
     assert run(module.JOB, module.run, argv, ROOT / "jobs" / "finetune_encoder.py") in (0, 3)
     (model_id,) = {p.name for p in set(registry.root.iterdir()) - before if (p / "model.json").is_file()}
-    assert "pre-training (categories) on " in capsys.readouterr().out
+    assert "pre-training (categories) on " in capsys.readouterr().err
     told = load_package(registry.path(model_id)).meta.pretraining
     assert told["kind"] == "categories" and told["pairs"] > 0
     assert "Continued pre-training (categories) on" in (registry.path(model_id) / "MODEL_CARD.md").read_text()
@@ -91,7 +91,7 @@ def test_what_it_did_stands_in_the_model_and_its_card(folder: Path, route: str, 
     argv = [*arguments(folder), "--encoder.route", route]
     assert run(module.JOB, module.run, argv, ROOT / "jobs" / "finetune_encoder.py") in (0, 3)
     (model_id,) = {p.name for p in set(registry.root.iterdir()) - before if (p / "model.json").is_file()}
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "pre-training (both) on " in said and "pre-training: kept step " in said
     loaded = load_package(registry.path(model_id))
     told = loaded.meta.pretraining

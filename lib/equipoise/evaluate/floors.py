@@ -231,11 +231,12 @@ def interests_utc(
     tested = np.flatnonzero(full[:, number] & full[:, :number].any(1) & (truth.sum(1) > 0))
     if not len(tested):
         return None
-    p, base = shares(truth)[tested], ema.population(counts, number)
+    p, base, recent = shares(truth)[tested], ema.population(counts, number), ema.ema(counts, number)
+    strength = ema.best(counts, number, MIN_LINES, ema.STRENGTHS, ema.with_dirichlet)
     counting = {
         "all_history": ema.all_history(counts, number),
-        "ema_dirichlet": ema.with_dirichlet(ema.ema(counts, number), base),
-        "ema_dirichlet_tuned": ema.tuned(counts, number, MIN_LINES),
+        "ema_dirichlet": ema.with_dirichlet(recent, base),
+        "ema_dirichlet_tuned": ema.with_dirichlet(recent, base, strength),
     }
     methods = [Method.fixed(name, _distances(p, q[tested])) for name, q in counting.items()]
     before = [counted(catalogue.main[one.where(one.day < start).item], counts.categories) for one in (log, everything)]

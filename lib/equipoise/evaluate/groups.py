@@ -8,12 +8,12 @@ from pyspark.sql import functions as F
 
 from equipoise.evaluate.arrays import Ints, distinct
 from equipoise.evaluate.behaviour import Behaviour
+from equipoise.evaluate.tasks.interests import ENTRY_DAYS
 
 SHORT = "10 days or fewer"
 HISTORIES = ((1, 3, "1 to 3 days"), (4, 10, "4 to 10 days"), (1, 10, SHORT), (11, None, "more than 10 days"))
 """Days with a trip before as_of, from and to, with the group's name."""
-RECENT_DAYS = 84
-RECENT = f"last {RECENT_DAYS} days"
+RECENT = f"last {ENTRY_DAYS} days"
 """A trip in them: the users of the published figures of categories and (re-)entries."""
 
 
@@ -44,8 +44,8 @@ def histories(behaviour: Behaviour, origin: int) -> dict[str, Ints]:
 
 
 def recent(behaviour: Behaviour, origin: int) -> dict[str, Ints]:
-    """Users with a trip in the RECENT_DAYS before the origin."""
-    within = behaviour.trips(origin) & (behaviour.day < origin) & (behaviour.day >= origin - RECENT_DAYS)
+    """Users with a trip in the ENTRY_DAYS before the origin."""
+    within = behaviour.trips(origin) & (behaviour.day < origin) & (behaviour.day >= origin - ENTRY_DAYS)
     return {f"visited={RECENT}": np.unique(behaviour.user[within])} if within.any() else {}
 
 

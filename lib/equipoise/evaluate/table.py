@@ -48,7 +48,7 @@ KEPT = {
     "other_shop": ("ndcg",),
     "label_share": ("kl_bits", "visit_bits", "ap"),
 }
-"""Metrics whose resampled values are kept, over all users and by length of history: see `Base`."""
+"""Metrics whose resampled values are kept, over all users, by length of history and over those seen lately: see `Base`."""
 
 KEPT_GROUPS = (EVERYBODY, "history=", "visited=")
 

@@ -9,7 +9,7 @@ from typing import Any
 from equipoise.inference.udf import threads_per_worker
 from equipoise.inference.worker import Setup
 from equipoise.job.context import Context
-from equipoise.job.pretraining import pretrained_encoder
+from equipoise.job.pretraining import CATEGORIES, pretrained_encoder
 from equipoise.models import TowerOptions
 from equipoise.models.encoder import check_length, pooling_of
 from equipoise.models.fit_pairs import PairOptions
@@ -30,7 +30,7 @@ from equipoise.training.vectors import items_file
 
 READS = (
     *("feature.examples", "feature.examples_validation", "feature.example_spec", "feature.example_items"),
-    "silver.item_categories",
+    CATEGORIES,
 )
 PASSED: Any = {"device", "precision", "dropout", "sharded", "wandb", "task_adapter_width"}
 TOLD: Any = {"training": True, "encoder": True, "tower": True, "interests": {"dirichlet", "sharpening"}, "segments": {"ladder"}}

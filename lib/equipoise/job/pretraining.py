@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pyspark.sql import functions as F
 
 from equipoise.inference.batching import distinct
 from equipoise.inference.hardware import half_of
 from equipoise.job.context import Context
 from equipoise.models.masked import check_masked
-from equipoise.settings import chosen
+from equipoise.settings import Settings, chosen
 from equipoise.tables.packing import item_keys
-from equipoise.tables.vocabulary import UNKNOWN
-from equipoise.training.naming import naming
+from equipoise.training.naming import named
 from equipoise.training.pretrain import PretrainOptions
 from equipoise.training.pretrained import pretrained_directory
 from equipoise.training.start import Files, purchases_in
-from equipoise.training.together import Together, together
+from equipoise.training.together import together
 
 PRETRAINED = "pretrained"
+CATEGORIES = "silver.item_categories"
+
+
+def spared(settings: Settings) -> tuple[str, ...]:
+    """What a training does without: names are read where they are learnt alone."""
+    return () if settings.training.pretraining == "categories" else (CATEGORIES,)
 
 
 def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path) -> tuple[str, dict[str, Any]]:
@@ -45,14 +48,15 @@ def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path
         check_masked(encoder_path)
     rows = ctx.read("feature.example_items").select("item_id", "text").filter("text != ''").orderBy("item_id").collect()
     texts, place = distinct([r["text"] for r in rows])
-    keys = item_keys(pa.array([r["item_id"] for r in rows], type=pa.string()))
-    order = np.argsort(keys, kind="stable")
     if options.pretraining == "categories":
-        number = len(texts)
-        names, found = _named(ctx, {r["item_id"]: p for r, p in zip(rows, place, strict=True)}, number)
+        categories = ctx.read(CATEGORIES).select("item_id", "category").orderBy("item_id", "category").collect()
+        places = {r["item_id"]: int(p) for r, p in zip(rows, place, strict=True)}
+        names, found = named(places, ((r["item_id"], r["category"]) for r in categories), len(texts))
+        ctx.say(f"pre-training (categories) on {len(texts):,} texts and {len(found.counts):,} pairs with {len(names):,} names")
         texts = [*texts, *names]
-        ctx.say(f"pre-training (categories) on {number:,} texts and {len(found.counts):,} pairs with {len(names):,} names")
     else:
+        keys = item_keys(pa.array([r["item_id"] for r in rows], type=pa.string()))
+        order = np.argsort(keys, kind="stable")
         purchases = purchases_in(files.train, files.widths, training.seed, keys[order], place[order])
         found = together(purchases, days=training.pretraining_days, seed=training.seed)
         ctx.say(
@@ -71,14 +75,6 @@ def pretrained_encoder(ctx: Context, encoder_path: str, files: Files, into: Path
         say=ctx.say,
     )
     return str(into / PRETRAINED), figures
-
-
-def _named(ctx: Context, places: Mapping[str, int], texts: int) -> tuple[list[str], Together]:
-    """Names of the categories of the items that have a text, and the pairs of text and name; what is unknown has no name."""
-    categories = ctx.read("silver.item_categories").filter(F.col("category") != UNKNOWN).select("item_id", "category")
-    rows = [r for r in categories.orderBy("item_id", "category").collect() if r["item_id"] in places]
-    names, name = distinct([r["category"].lower() for r in rows])
-    return names, naming(np.array([places[r["item_id"]] for r in rows], dtype=np.int64), name, texts)
 
 
 def _device(ctx: Context) -> torch.device:

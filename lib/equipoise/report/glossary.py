@@ -193,7 +193,7 @@ METHODS: dict[str, str] = {
     "target_share": "history and model mixed by evidence: what the lists aim at",
     "observed_share": "the user's own decayed history, nothing else",
     "prior": "decayed history + Dirichlet pseudo-counts of the population: where the model starts from, untrained",
-    "ema_dirichlet_tuned": "the same with the pseudo-weight that was best a window ago",
+    "ema_dirichlet_tuned": "ema_dirichlet with the pseudo-weight that was best a window ago",
     "ema_dirichlet": "exponential average over windows + Dirichlet pseudo-counts of the population",
     "ema_popularity": "exponential average over windows, mixed with popularity by the share that was best a window ago",
     "ever_popularity": "days with a visit of the category, ever, and its popularity, in the mix that was best a window ago",

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from equipoise.inference.batching import distinct
+from equipoise.tables.vocabulary import UNKNOWN
 from equipoise.training.together import Together
+
+
+def named(places: Mapping[str, int], categories: Iterable[tuple[str, str]], texts: int) -> tuple[list[str], Together]:
+    """Names of the categories of items that have a text, and the pairs of text and name; what is unknown has no name.
+
+    Args:
+        places: item_id → place of its text; categories: (item_id, category), in a fixed order; texts: how many texts there are.
+    """
+    known = [(places[item], category.lower()) for item, category in categories if item in places and category != UNKNOWN]
+    names, name = distinct([n for _, n in known])
+    return names, naming(np.array([p for p, _ in known], dtype=np.int64), name, texts)
 
 
 def naming(text: NDArray[np.int64], name: NDArray[np.int64], texts: int) -> Together:

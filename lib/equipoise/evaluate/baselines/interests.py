@@ -6,6 +6,7 @@ predict, and only windows before it are read. Every function gives (users, categ
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,17 +83,22 @@ def with_dirichlet(weights: Floats, base: Floats, strength: float = DIRICHLET) -
     return shares(weights + strength * base)
 
 
-def tuned(counts: Counts, origin: int, least: float) -> Floats:
-    """EMA + Dirichlet with the pseudo-weight that would have given the lowest KL in the last closed window, read as the label of
-    the time before it, on users with `least` events there."""
+def best(
+    counts: Counts, origin: int, least: float, options: Sequence[float], answer: Callable[[Floats, Floats, float], Floats]
+) -> float:
+    """The option that would have given the lowest KL in the last closed window, read as labels of the time before it, on users
+    with `least` events there; the first where nothing tells.
+
+    Args:
+        answer: (own EMA, population, option) → shares.
+    """
     events = counts.of_window(origin - 1)
     tested = np.flatnonzero(events.sum(1) >= least)
-    strength = DIRICHLET
-    if len(tested) and origin > 1:
-        truth, own, base = shares(events[tested]), ema(counts, origin - 1)[tested], population(counts, origin - 1)
-        answers = (distribution.smoothed(with_dirichlet(own, base, a)) for a in STRENGTHS)
-        strength = STRENGTHS[int(np.argmin([distribution.kl_bits(truth, q).mean() for q in answers]))]
-    return with_dirichlet(ema(counts, origin), population(counts, origin), strength)
+    if not len(tested) or origin < 2:
+        return options[0]
+    truth, own, base = shares(events[tested]), ema(counts, origin - 1)[tested], population(counts, origin - 1)
+    lost = [distribution.kl_bits(truth, distribution.smoothed(answer(own, base, option))).mean() for option in options]
+    return options[int(np.argmin(lost))]
 
 
 def with_popularity(own: Floats, base: Floats, mixture: float) -> Floats:

@@ -24,7 +24,6 @@ BOOSTING: dict[str, Any] = {
 }
 """Chosen of ten settings on Complete Journey, 28 days from days 225, 253 and 281 of 2017, and CDNOW, 28 days from 1997-10-01."""
 
-
 LEAF_ROWS, LEAF_SHARE = 80, 0.01
 """A leaf holds at least the lower of this many rows and this share of them."""
 

@@ -31,15 +31,14 @@ def cuts(origin: int, days: int, first_day: int) -> list[int]:
 
 def counting(at: Mapping[str, Floats], before: Mapping[str, Floats], seen: Bools) -> dict[str, Floats]:
     """(users, categories) scores of the baselines that only count; tuned on `seen`, the visits after the features `before`."""
-    tuned = max(MIXTURES, key=lambda m: _ap(_mixed(before, m), seen))
+    tuned = max(MIXTURES, key=lambda m: _ap(_mixed(m, before), seen))
     new = before["recency"] > ENTRY_DAYS
     ever = max(_EVER, key=lambda form: _ap(form(before), seen, new))
-    return {"popularity": at["popular"], "ever_popularity": ever(at), BASELINE: _mixed(at, tuned)}
+    return {"popularity": at["popular"], "ever_popularity": ever(at), BASELINE: _mixed(tuned, at)}
 
 
-def _days_and(mixture: float, at: Mapping[str, Floats]) -> Floats:
-    out: Floats = at["days"] + mixture * np.exp(at["popular"])
-    return out
+def _mixed(mixture: float, at: Mapping[str, Floats], own: str = "visits_112d") -> Floats:
+    return at[own] + mixture * np.exp(at["popular"])
 
 
 def _log_days_and(mixture: float, at: Mapping[str, Floats]) -> Floats:
@@ -47,7 +46,7 @@ def _log_days_and(mixture: float, at: Mapping[str, Floats]) -> Floats:
     return out
 
 
-_EVER = (*(partial(_days_and, m) for m in MIXTURES), *(partial(_log_days_and, m) for m in LOG_MIXTURES))
+_EVER = (*(partial(_mixed, m, own="days") for m in MIXTURES), *(partial(_log_days_and, m) for m in LOG_MIXTURES))
 """Forms of ever bought + popularity: how many days the user visited the category, or the logarithm, and popularity in the same
 scale. The one that orders (re-)entries best on the last training cut is taken."""
 
@@ -83,10 +82,6 @@ def _measures(label: Bools, score: Floats, new: Bools) -> list[Measure]:
         out.append(Measure(f"{name}ap", 0, pooled.average_precision, counted))
         out.append(Measure(f"{name}auc", 0, pooled.auc, counted))
     return out
-
-
-def _mixed(at: Mapping[str, Floats], mixture: float) -> Floats:
-    return at["visits_112d"] + mixture * np.exp(at["popular"])
 
 
 def _ap(score: Floats, label: Bools, among: Bools | None = None) -> float:

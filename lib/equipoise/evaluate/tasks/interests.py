@@ -53,18 +53,6 @@ def prior(
     return shares(ema.with_dirichlet(history, base, start[0]) ** start[1])
 
 
-def best_mixture(counts: ema.Counts, number: int) -> float:
-    """Share of popularity that would have given the lowest KL in the last closed window, read as labels of the time before it."""
-    events = counts.of_window(number - 1)
-    tested = np.flatnonzero(events.sum(1) >= MIN_EVENTS)
-    if not len(tested) or number < 2:
-        return ema.MIXTURES[0]
-    truth, before = shares(events[tested]), ema.ema(counts, number - 1)[tested]
-    base = ema.population(counts, number - 1)
-    lost = [distribution.kl_bits(truth, distribution.smoothed(ema.with_popularity(before, base, m))).mean() for m in ema.MIXTURES]
-    return ema.MIXTURES[int(np.argmin(lost))]
-
-
 def filled(own: Floats, base: Floats) -> Floats:
     """The shares, with popularity where nothing is known of a user."""
     return ema.with_popularity(own, base, 0.0)
@@ -72,14 +60,14 @@ def filled(own: Floats, base: Floats) -> Floats:
 
 def counting(counts: ema.Counts, number: int) -> dict[str, Floats]:
     """The baselines for window `number`: (users, categories) each, popularity where nothing is known of a user."""
-    base, recent = ema.population(counts, number), ema.ema(counts, number)
+    base, recent, past = ema.population(counts, number), ema.ema(counts, number), (counts, number, MIN_EVENTS)
     return {
         "population": np.tile(base, (counts.users, 1)),
         "last_window": filled(ema.last_window(counts, number), base),
         "all_history": filled(ema.all_history(counts, number), base),
         BASELINE: ema.with_dirichlet(recent, base),
-        "ema_dirichlet_tuned": ema.tuned(counts, number, MIN_EVENTS),
-        "ema_popularity": ema.with_popularity(recent, base, best_mixture(counts, number)),
+        "ema_dirichlet_tuned": ema.with_dirichlet(recent, base, ema.best(*past, ema.STRENGTHS, ema.with_dirichlet)),
+        "ema_popularity": ema.with_popularity(recent, base, ema.best(*past, ema.MIXTURES, ema.with_popularity)),
     }
 
 
