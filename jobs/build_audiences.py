@@ -65,7 +65,7 @@ def run(ctx: Context) -> None:
     asked = plans(ctx.settings, ctx.settings_dir)
     found = list(built(world, asked, Learning(**chosen(ctx.settings.audiences, Learning)), ctx.say))
     empty: DataFrame = ctx.spark.createDataFrame([], CATALOGUE["gold.audiences"].struct_type())
-    model = segments.select("model_id").first() if asked else None
+    model = segments.agg(F.max("model_id").alias("model_id")).first() if asked else None  # one model made them all
     stamp = F.lit(model["model_id"] if model else None).cast("string")
     rows = reduce(DataFrame.unionByName, [r.withColumn("model_id", stamp) for r, _ in found if r is not None] or [empty])
     ctx.replace("gold.audiences", rows, {"as_of": ctx.as_of})

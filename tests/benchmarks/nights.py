@@ -31,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 from equipoise.job.features import COUNTED, EXAMPLES  # noqa: E402
 from equipoise.job.run import run  # noqa: E402
-from equipoise.settings import last_boundary, parse_command_line  # noqa: E402
+from equipoise.settings import parse_command_line  # noqa: E402
+from equipoise.settings.model import last_boundary  # noqa: E402
 from equipoise.spark.session import session  # noqa: E402
 from equipoise.store import Store  # noqa: E402
 from equipoise.tables import CATALOGUE  # noqa: E402

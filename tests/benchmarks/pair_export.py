@@ -32,7 +32,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jobs.build_features import recipe
 from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -41,8 +40,8 @@ from sklearn.decomposition import TruncatedSVD
 
 from equipoise.evaluate.baselines.pairs import ease
 from equipoise.features import build
-from equipoise.features.sequences import CELL_NAMES, CELLS, item_names, sequences
-from equipoise.features.text import parts_for
+from equipoise.features.sequences import latest
+from equipoise.job.recipe import recipe
 from equipoise.recommend.learn import NEXT, fit
 from equipoise.recommend.neighbours import ITEMS_PER_USER, MIN_USERS, NEIGHBOURS, SHRINK
 from equipoise.recommend.pairs import FEATURES
@@ -93,21 +92,13 @@ def shortlists(valuation: Valuation, tested: date, seed: int) -> pd.DataFrame:
 
 def texts_at(store: Store, how: build.Recipe, cuts: Sequence[date]) -> pd.DataFrame:
     """user_id, cut, behaviour_text of everybody at the cuts."""
-    made = build.base(store.read("silver.events"), store.read("silver.item_categories"), how)
     if missing := set(cuts) - set(how.all_cuts):
         raise SystemExit(f"no window ends at {sorted(missing)}; take an as-of date that is a boundary")
-    pairs = made.profiles.select("user_id", "cut").filter(F.col("cut").isin(*cuts))
-    found = sequences(
-        made.past,
-        item_names(store.read("silver.items"), how.category_level),
-        pairs=pairs,
-        profiles=made.profiles,
-        weights=made.weights,
-        cells=pairs.limit(0).withColumn("cell_categories", F.array().cast(CELL_NAMES)).withColumn("cells", F.array().cast(CELLS)),
-        cuts=how.all_cuts,
-        max_items=how.max_items,
-        parts=parts_for(USER_TOKENS),
-    )
+    events, short = store.read("silver.events"), replace(how, max_tokens=USER_TOKENS)
+    made = build.base(events, store.read("silver.item_categories"), short)
+    newest = latest(events, made.at, short.max_items)
+    known = build.known(made, newest, store.read("silver.items"), short)
+    found = build.texts(made, known, known.pairs.filter(F.col("cut").isin(*cuts)), short)
     return found.select("user_id", "cut", "behaviour_text").toPandas()
 
 

@@ -44,8 +44,8 @@ def supported(visits: DataFrame, segments: DataFrame, *, min_support: int) -> Su
         segments: user_id, segment.
     """
     known = visits.filter(F.col("category") != UNKNOWN).select("user_id", "window", "category").distinct()
-    next_one = Window.partitionBy("user_id").orderBy("window").rangeBetween(1, 1)
-    had = known.withColumn("next", F.max("window").over(next_one)).filter(F.col("next").isNotNull())
+    before = known.select("user_id", (F.col("window") - 1).alias("window"))  # a join, since no GPU runs a frame ahead of its row
+    had = known.join(before, ["user_id", "window"], "left_semi")
     users = had.select("user_id", "category").distinct().join(segments.select("user_id", "segment"), "user_id", "left")
     names = F.explode(F.array(F.lit(ALL), F.col("segment"))).alias("segment")  # user × category × segments it counts in
     counted = users.select("category", names).filter(F.col("segment").isNotNull()).groupBy("segment", "category")

@@ -173,8 +173,9 @@ def strongest_rules(rules: DataFrame, most: int = 15) -> DataFrame:
     Args:
         rules: gold.item_rules of one date.
     """
-    by_leverage = (F.desc("leverage"), F.desc("confidence"), F.col("antecedent"), F.col("consequent"))
-    within = F.sort_array(F.concat("antecedent", F.array("consequent")))
+    # Names joined by a character below all others sort as their arrays do; no GPU sorts arrays, or parts by them.
+    by_leverage = (F.desc("leverage"), F.desc("confidence"), F.array_join("antecedent", "\u0001"), F.col("consequent"))
+    within = F.array_join(F.sort_array(F.concat("antecedent", F.array("consequent"))), "\u0001")
     one = rules.withColumns(
         {
             "rules": F.count(F.lit(1)).over(Window.partitionBy("level")),
