@@ -80,7 +80,7 @@ test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline 
 
 cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine: executors killed, a packed environment, an object store; the tables of one machine
 	@bash .ci/s3.sh
-	@pytest tests/cluster -m cluster --timeout 2400 -s
+	@pytest tests/cluster -m cluster --timeout 5400 -s
 
 faults: setup ## Writers killed KILLS=100 times, a log that loses answers, a full disk, two writers at once; a table at the end (about an hour)
 	@EQUIPOISE_KILLS=$(or $(KILLS),100) pytest tests/faults -m slow --timeout 7200 -s

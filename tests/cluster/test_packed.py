@@ -15,6 +15,8 @@ from tests.pipeline import AS_OF, ROOT, SMALL, differences, must
 
 pytestmark = pytest.mark.cluster
 ARCHIVE = ("--archives", "dist/environment.tar#environment", "--conf", "spark.pyspark.python=./environment/bin/python")
+PATIENCE = ("--conf", "spark.network.timeout=900s")
+"""An executor says nothing while it fetches and unpacks 5.6 GB; after the usual 120 s it would be taken for dead, and again."""
 DRIVER = ("--conf", f"spark.pyspark.driver.python={ROOT}/.venv/bin/python")
 ONE = ("--conf", "spark.cores.max=1")
 """One executor: the archive and what comes out of it are 11 GB for each."""
@@ -28,7 +30,7 @@ def test_scoring_runs_from_an_archive(spark: SparkSession, running: Cluster, alo
     assert len(differences(spark, alone, warehouse)) == 3
     job = ("jobs/score_users.py", "--settings", "conf/simulated.toml", "--as-of", AS_OF, "--warehouse", str(warehouse), *SMALL)
     try:
-        ended = must(running.submit("tests/cluster/packed.py", *job, conf=(*ARCHIVE, *DRIVER, *ONE)))
+        ended = must(running.submit("tests/cluster/packed.py", *job, conf=(*ARCHIVE, *PATIENCE, *DRIVER, *ONE)))
     finally:
         for folder in running.logs.glob("work*/app-*"):
             shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,7 @@ def test_a_warehouse_on_an_object_store_holds_the_tables_of_one_machine(
     with objects(tmp_path / "server.log") as store:
         conf = (*store.conf, "--conf", "spark.eventLog.enabled=true", "--conf", f"spark.eventLog.dir=file://{events}")
         conf = (*conf, "--conf", "spark.eventLog.compress=false")
-        asked = {"profile": "s3", "conf": conf, "env": store.environment}
+        asked = {"profile": "s3", "conf": conf, "env": store.environment, "timeout": 4000}
         place = f"s3a://{BUCKET}/a shop/warehouse"
         first = must(running.run_all(place, *flags, **asked)).output
         copy = store.download("a shop/warehouse", tmp_path / "copy")
