@@ -22,9 +22,9 @@ from equipoise.job.features import COUNTED, EXAMPLES
 from equipoise.settings import parse_command_line
 from equipoise.store import Store
 from tests.benchmarks.nights import Ways, say, unequal
+from tests.conftest import ROOT, small_session
+from tests.integration.test_gpu_plans import JAR
 
-ROOT = Path(__file__).resolve().parents[2]
-RAPIDS = ROOT / ".jars" / "rapids-4-spark_2.13-26.08.1.jar"
 ON_GPU = {
     "spark.plugins": "com.nvidia.spark.SQLPlugin",
     "spark.rapids.sql.concurrentGpuTasks": "4",
@@ -54,7 +54,7 @@ def main() -> None:
     for copies in wish.copies:
         folder = Path(tempfile.mkdtemp(dir=wish.folder, prefix="rapids-"))
         try:
-            spark = _plain(wish.cores, wish.memory)
+            spark = _plain(folder, wish.cores, wish.memory)
             ways = Ways(spark, Store(spark, settings.warehouse), folder, copies, str(invocation.settings_path))
             events = ways.events(as_of, late=False)
             for store in (ways.mine, ways.theirs):
@@ -66,7 +66,7 @@ def main() -> None:
             for name, store, keys in (("GPU", ways.mine, gpu), ("cores", ways.theirs, {})):
                 took[name] = _job(store.root, invocation.settings_path, as_of, keys, wish.cores, wish.memory)
                 say(f"{copies} ×, {number:,} events, {name}: {took[name]:.0f} s")
-            spark = _plain(wish.cores, wish.memory)
+            spark = _plain(folder, wish.cores, wish.memory)
             mine, theirs = (Store(spark, store.root) for store in (ways.mine, ways.theirs))
             found = {name: unequal(mine, theirs, name, as_of) for name in (*COUNTED, *EXAMPLES)}
             spark.stop()
@@ -83,21 +83,16 @@ def main() -> None:
     sys.exit(int(wrong))
 
 
-def _plain(cores: int, memory: str) -> SparkSession:
+def _plain(folder: Path, cores: int, memory: str) -> SparkSession:
     """A session without the plugin: it makes the events, and compares the tables that both ways wrote."""
-    builder = SparkSession.builder.master(f"local[{cores}]").appName("equipoise rapids")
-    for line in (ROOT / "conf" / "spark" / "local.conf").read_text().splitlines():
-        if line.strip() and not line.startswith("#"):
-            key, value = line.split(None, 1)
-            builder = builder.config(key, value)
-    return builder.config("spark.driver.memory", memory).config("spark.master", f"local[{cores}]").getOrCreate()
+    return small_session(f"local[{cores}]", folder / "spark-warehouse", **{"spark.driver.memory": memory})
 
 
 def _job(warehouse: str, settings: Path, as_of: date, keys: dict[str, str], cores: int, memory: str) -> float:
     """Seconds of build_features in an application of its own, as it says them."""
     submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--properties-file", "conf/spark/local.conf"]
     submit += ["--load-spark-defaults", "--master", f"local[{cores}]", "--driver-memory", memory]
-    submit += ["--driver-class-path", str(RAPIDS)] if keys else []
+    submit += ["--driver-class-path", str(JAR)] if keys else []
     for key, value in keys.items():
         submit += ["--conf", f"{key}={value}"]
     submit += ["jobs/build_features.py", "--settings", str(settings), "--as-of", str(as_of), "--warehouse", warehouse]
