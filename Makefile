@@ -42,9 +42,9 @@ evaluate: setup ## Five training seeds at AS_OF and at LATER, then the table of 
 	@bash .ci/movielens.sh
 	@$(SUBMIT) jobs/ingest_events.py --settings $(SETTINGS) --warehouse $(WAREHOUSE)
 	@$(SUBMIT) tests/benchmarks/names.py --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE)
-	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE) --evaluate.seeds $(SEEDS) --evaluate.held_out_users 0.2 \
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(AS_OF) --warehouse $(WAREHOUSE) --evaluate.seeds $(SEEDS) --evaluate.held_out_users 0.2 --training.max_seconds 3600 \
 	    --evaluate.measured '["$(WAREHOUSE)/other_shop.jsonl"]'
-	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(LATER) --warehouse $(WAREHOUSE)-$(LATER) --evaluate.seeds $(SEEDS) --evaluate.lists false
+	@$(RUN_ALL) --settings $(SETTINGS) --as-of $(LATER) --warehouse $(WAREHOUSE)-$(LATER) --evaluate.seeds $(SEEDS) --evaluate.lists false --training.max_seconds 3600
 	@$(SUBMIT) jobs/print_standing.py --settings $(SETTINGS) --warehouse $(WAREHOUSE) --evaluate.also '["$(WAREHOUSE)-$(LATER)"]'
 
 sql: setup ## Spark SQL with every table and view registered
@@ -67,7 +67,7 @@ rollback: setup ## CURRENT goes back to the model before it, or to TO=MODEL_ID; 
 check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
-test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (under 20 minutes)
+test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (about 20 minutes)
 	@pytest tests -m 'not slow and not gpu and not cluster' -n $(or $(WORKERS),2) --dist loadfile --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
@@ -121,7 +121,7 @@ bench-quality: setup ## Quality against plain methods: balance, exploring, value
 	@if [ -e $(WAREHOUSE)/models/encoder/CURRENT ]; then python -m tests.benchmarks.balance_term --warehouse $(WAREHOUSE); \
 		else echo "balance_term: no model in $(WAREHOUSE); run make demo first to have it tried" >&2; fi
 
-gpu-check: setup ## Plans of every feature and candidate step against the RAPIDS rules, no GPU needed
+gpu-check: setup ## Plans of every job against the RAPIDS rules, no GPU needed
 	@bash .ci/rapids.sh
 	@pytest tests/integration/test_gpu_plans.py -m slow -s --timeout 3600
 

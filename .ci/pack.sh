@@ -2,12 +2,18 @@
 # The locked environment, Python itself included, as dist/environment.tar for --archives: executors then need nothing but the system's own libraries and Java.
 # pack.sh: for every job (5 GB, torch with its CUDA libraries most of it). pack.sh light: without torch and what only it needs (1 GB), for jobs that
 # neither train nor run a model. Not compressed: gzip takes minutes and weights hardly shrink. What only set-up, tests and drivers use stays out, and so does
-# the project's own code, which travels as dist/equipoise.zip (.ci/wheel.sh).
+# the project's own code, which travels as dist/equipoise.zip (.ci/wheel.sh). An archive of the same packages is not made anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$PWD/.venv/bin/python
 read -r stdlib libdir library version < <("$python" -c 'import sys, sysconfig as s
 print(s.get_paths()["stdlib"], s.get_config_var("LIBDIR"), s.get_config_var("INSTSONAME") if s.get_config_var("Py_ENABLE_SHARED") else "-", f"{sys.version_info[0]}.{sys.version_info[1]}")')
+packages=.venv/lib/python$version/site-packages
+mark=$({ cat requirements.lock .ci/pack.sh; ls "$packages"; "$python" -V; echo "${1:-all}"; } | sha256sum | cut -c1-16)
+if [ -f dist/environment.tar ] && [ "$(cat dist/environment.mark 2>/dev/null)" = "$mark" ]; then
+  echo "dist/environment.tar: of these packages already" >&2
+  exit 0
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/bin" "$work/lib" dist
@@ -32,6 +38,8 @@ tar --create --file dist/environment.tar.part --owner=0 --group=0 -C "$work" bin
 tar --append --file dist/environment.tar.part --owner=0 --group=0 --exclude=site-packages --exclude=dist-packages --exclude=__pycache__ --exclude=test --exclude=idlelib \
   --exclude=ensurepip --exclude='config-*' --transform "s,^\.,lib/python$version," -C "$stdlib" .
 tar --append --file dist/environment.tar.part --owner=0 --group=0 "${out[@]/#/--exclude=}" --anchored --no-anchored \
-  --transform "s,^\.,lib/python$version/site-packages," -C ".venv/lib/python$version/site-packages" .
+  --transform "s,^\.,lib/python$version/site-packages," -C "$packages" .
+rm -f dist/environment.mark
 mv dist/environment.tar.part dist/environment.tar
+echo "$mark" > dist/environment.mark
 echo "dist/environment.tar: $(du -m dist/environment.tar | cut -f1) MB" >&2

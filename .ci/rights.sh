@@ -10,6 +10,12 @@ warehouse=${1:?usage: rights.sh WAREHOUSE GROUP} group=${2:?usage: rights.sh WAR
 open() { find "$1" -exec chgrp -h "$group" {} + && find "$1" -type d -exec chmod 2750 {} + && find "$1" -type f -exec chmod 640 {} +; }
 # May be passed through, not listed: names of tables are no secret, but nobody browses.
 for folder in "$warehouse" "$warehouse/ops"; do chgrp "$group" "$folder"; chmod 2710 "$folder"; done
+# A table of ops that is first written later would be the group's by the setgid bit: its folder is made now, so that it is closed below.
+python="${PYTHON:-$(dirname "$0")/../.venv/bin/python}"
+names=$("$python" -c 'from equipoise.tables import CATALOGUE; print(*(t.name for t in CATALOGUE.values() if t.layer == "ops"))')
+for name in $names; do
+  [ -e "$warehouse/ops/$name" ] || { mkdir "$warehouse/ops/$name" && chown --reference="$warehouse/ops" "$warehouse/ops/$name"; }
+done
 for part in "$warehouse"/* "$warehouse"/ops/*; do
   case "${part#"$warehouse/"}" in
     gold|ops/published|views.sql) open "$part" ;;

@@ -18,18 +18,19 @@ if [ -z "$python" ]; then
 fi
 [ -n "$python" ] || fail "no Python 3.11 found (python3 is $(python3 --version 2>&1 || echo missing)); on Debian or Ubuntu: apt-get install python3.11 python3.11-venv, or name one: make setup PYTHON=/path/to/python3.11"
 
-java_version() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1; }
-version=$(command -v java >/dev/null && java_version || true)
+java="${JAVA_HOME:+$JAVA_HOME/bin/}java"   # as spark-submit chooses it
+java_version() { "$java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1; }
+version=$(command -v "$java" >/dev/null && java_version || true)
 if [ "$version" != 17 ] && [ "$version" != 21 ]; then
   install="apt-get install -y openjdk-17-jre-headless"
   if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    say "Java is '${version:-missing}', expected 17 or 21: installing openjdk-17-jre-headless"
+    say "Java ($java) is '${version:-missing}', expected 17 or 21: installing openjdk-17-jre-headless"
     $sudo apt-get update -q >&2 && $sudo $install >&2
     home=$(ls -d /usr/lib/jvm/java-17-openjdk-* | head -1)
-    [ -x "$home/bin/java" ] && [ "$(java_version)" = 17 ] || fail "Java 17 is in $home but 'java' is another one; run: export JAVA_HOME=$home PATH=$home/bin:\$PATH"
+    [ -x "$home/bin/java" ] && [ "$(java_version)" = 17 ] || fail "Java 17 is in $home but '$java' is another one; run: export JAVA_HOME=$home PATH=$home/bin:\$PATH"
   else
-    fail "Java is '${version:-missing}', expected 17 or 21; run: sudo $install   (other systems: install a Java 17 runtime, then try again)"
+    fail "Java ($java) is '${version:-missing}', expected 17 or 21; run: sudo $install   (other systems: install a Java 17 runtime, then try again), and let JAVA_HOME, if it is set, name that one"
   fi
 fi
 
@@ -37,6 +38,7 @@ stamp=".venv/.equipoise-$(cat requirements.lock .ci/uv.lock pyproject.toml | sha
 if [ ! -f "$stamp" ]; then
   say "environment from requirements.lock (about 3 GB to download the first time, torch most of it)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
+  rm -f .venv/.equipoise-*   # of a release before or after this one: going back to it has to install anew
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/uv.lock
   .venv/bin/uv pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock
   .venv/bin/uv pip install --quiet --python .venv/bin/python --no-build-isolation --no-deps --editable .

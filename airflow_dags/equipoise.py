@@ -6,6 +6,7 @@ Settings: the file that EQUIPOISE_AIRFLOW_SETTINGS names, else equipoise.toml be
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
@@ -56,7 +58,8 @@ def _date(context: Any, settings: DagSettings) -> date:
 class JobOperator(SparkSubmitOperator):
     """One job through spark-submit, judged by ops.runs rather than by the exit code alone.
 
-    done or skipped: success. gated: skipped and not retried. Wrong settings: failed and not retried. Else: failed and retried.
+    done or skipped: success. gated: not retried; skipped where a task of GATES speaks for the job, else failed. Wrong settings:
+    failed and not retried. Else: failed and retried.
     """
 
     def __init__(self, *, step: Step, settings: DagSettings, **more: Any) -> None:
@@ -70,7 +73,8 @@ class JobOperator(SparkSubmitOperator):
         when = _date(context, self._dag_settings) if self._step.takes_as_of else None
         before = {a.key for a in self._attempts(when)}
         failure: AirflowException | None = None
-        with contextlib.chdir(self._dag_settings.project), _without(*NOT_THE_JOBS):  # paths in the profiles count from there
+        s = self._dag_settings
+        with contextlib.chdir(s.project), _without(*NOT_THE_JOBS), _first_on_path(s.place(s.bin)):  # profiles count from there
             try:
                 super().execute(context)
             except AirflowException as error:
@@ -78,7 +82,14 @@ class JobOperator(SparkSubmitOperator):
         fresh = [a for a in self._attempts(when) if a.key not in before]
         if fresh:
             context["ti"].xcom_push(key=ATTEMPT, value=list(fresh[-1].key))
-        _judge(self._step.job, fresh[-1] if fresh else None, failure, self._dag_settings.ledger)
+        _judge(self._step.job, fresh[-1] if fresh else None, failure, s.ledger)
+
+    def _get_hook(self) -> SparkSubmitHook:
+        """The provider's, with the flag that it has no option for: a cluster's secret stands in spark-defaults.conf alone."""
+        hook = super()._get_hook()
+        given = hook._build_spark_common_args
+        vars(hook)["_build_spark_common_args"] = lambda: [*given(), "--load-spark-defaults"]
+        return hook
 
     def _attempts(self, when: date | None) -> list[Attempt]:
         return attempts(self._dag_settings.ledger, self._step.job, when)
@@ -104,9 +115,20 @@ def _without(*names: str) -> Iterator[None]:
         os.environ.update(kept)
 
 
+@contextlib.contextmanager
+def _first_on_path(folder: str) -> Iterator[None]:
+    """The environment with this folder at the head of PATH: on Kubernetes the provider gives env_vars to the driver alone."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = f"{folder}:{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
 def _judge(job: str, last: Attempt | None, failure: AirflowException | None, ledger: str) -> None:
     if last is not None and last.status == "gated":
-        raise AirflowSkipException(f"GATED: {last}")
+        raise (AirflowSkipException if job in GATES else Gated)(f"GATED: {last}")
     if failure is not None:
         if re.search(r"[Ee]rror code is: 2\b", str(failure)):
             raise AirflowFailException(
@@ -178,7 +200,7 @@ def _notify(text: str, settings: DagSettings) -> None:
     try:
         request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
         urllib.request.urlopen(request, timeout=10).close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         LOG.warning("the webhook of %s was not reached: %s", settings.webhook_env, type(error).__name__)
 
 
@@ -195,9 +217,9 @@ def failed(settings: DagSettings, context: Any) -> None:
 def _submit(step: Step, s: DagSettings) -> JobOperator:
     training = step.job == TRAINING
     date_flags = ["--as-of", "{{ as_of(params, dag_run) }}"] if step.takes_as_of else []
-    python = str(Path(s.project, s.python))
+    python = s.place(s.python)
     env = {
-        "PATH": f"{Path(s.project, s.bin)}:{os.environ.get('PATH', '')}",
+        "PATH": f"{s.place(s.bin)}:{os.environ.get('PATH', '')}",
         "PYSPARK_PYTHON": python,
         "PYSPARK_DRIVER_PYTHON": python,
         **s.env,
@@ -206,14 +228,16 @@ def _submit(step: Step, s: DagSettings) -> JobOperator:
         step=step,
         settings=s,
         task_id=step.job,
-        application=str(Path(s.project, "jobs", f"{step.job}.py")),
-        application_args=["--settings", s.settings, "--warehouse", s.warehouse, *date_flags, *s.flags],
+        application=s.place(f"jobs/{step.job}.py"),
+        application_args=["--settings", s.place(s.settings), "--warehouse", s.warehouse, *date_flags, *s.flags],
+        py_files=",".join(s.place(file) for file in s.py_files) or None,
         conn_id=s.conn_id,
         spark_binary="spark-submit",
-        properties_file=str(Path(s.project, s.training_profile if training else s.profile)),
+        properties_file=s.place(s.training_profile if training else s.profile),
         driver_memory=s.driver_memory,
         name=f"equipoise {step.job}",
         env_vars=env,
+        durable=False,  # a retry submits anew, which is harmless; True would refuse YARN's cluster mode
         pool=s.training_pool if training else s.pool,
         execution_timeout=timedelta(minutes=s.training_timeout_minutes if training else s.timeout_minutes),
         outlets=[_asset(name, s) for name in step.assets],

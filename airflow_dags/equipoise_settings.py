@@ -32,6 +32,7 @@ class DagSettings:
     profile: str
     training_profile: str
     driver_memory: str
+    py_files: tuple[str, ...]
     flags: tuple[str, ...]
     env: dict[str, str]
     pool: str
@@ -45,6 +46,10 @@ class DagSettings:
     quality_gate: str
     promotion_gate: str
     webhook_env: str
+
+    def place(self, path: str) -> str:
+        """A path counted from the project's folder; an address with a scheme stays as it is."""
+        return path if "://" in path else str(Path(self.project, path))
 
     @property
     def ledger(self) -> str:
@@ -114,6 +119,7 @@ KEYS = (
     _Key("profile", "a Spark properties file, counted from the project's folder", _text, "conf/spark/local.conf"),
     _Key("training_profile", "a Spark properties file without spark.plugins", _text, "conf/spark/local.conf"),
     _Key("driver_memory", "memory as Spark writes it, such as 3g", _text, "3g"),
+    _Key("py_files", "a list of zips of code that go with every job, counted from the project's folder", _texts, []),
     _Key("flags", "a list of texts, flags that every job gets", _texts, []),
     _Key("env", "a table of texts, environment of every job", _env, {}),
     _Key("pool", "the name of an Airflow pool", _text, "default_pool"),
@@ -144,7 +150,7 @@ def load(path: Path) -> DagSettings:
     if problems:
         raise DagSettingsError(f"{path}: {len(problems)} wrong\n" + "\n".join(f"- {p}" for p in problems))
     values = {k.name: found.get(k.name, k.default) for k in KEYS}
-    return DagSettings(**{**values, "flags": tuple(values["flags"])})
+    return DagSettings(**{**values, **{name: tuple(values[name]) for name in ("py_files", "flags")}})
 
 
 def _problems(found: dict[str, Any], path: Path) -> list[str]:

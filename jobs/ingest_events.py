@@ -8,10 +8,14 @@ is bad; silver.* then stays as it was, while ops.quarantine and ops.quality_metr
 
 from __future__ import annotations
 
+from functools import partial
+
 from equipoise.job import Context, Job, main
+from equipoise.job.sources import require_one_source
 from equipoise.quality.door import ingest
 from equipoise.quality.plan import door_of, extra_inputs
 from equipoise.sources.read import read_source
+from equipoise.store.log import foreign
 
 JOB = Job(
     name="ingest_events",
@@ -26,12 +30,13 @@ JOB = Job(
     ),
     sections=("source", "identity", "quality", "data_until"),
     needs_as_of=False,
-    extra_inputs=extra_inputs,
+    extra_inputs=partial(extra_inputs, delta_state=foreign),
 )
 
 
 def run(ctx: Context) -> None:
-    raw = read_source(ctx.spark, ctx.settings.source, ctx.settings_dir, ctx.store.read_path)
+    require_one_source(ctx)
+    raw = read_source(ctx.spark, ctx.settings.source, ctx.settings_dir, ctx.store.read_pinned)
     ingest(ctx.spark, raw, door_of(ctx.settings, ctx.settings_dir, ctx.run_id), ctx.replace, ctx.say)
 
 

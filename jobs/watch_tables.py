@@ -6,8 +6,6 @@ spark-submit --properties-file conf/spark/local.conf --load-spark-defaults \\
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 from pyspark.sql import functions as F
 
 from equipoise.errors import GateError
@@ -44,7 +42,8 @@ def run(ctx: Context) -> None:
     limits = Limits(**chosen(s.monitors, Limits)), OutputLimits(**chosen(s.monitors, OutputLimits))
     rules = Rules(*limits, s.segments.ladder, s.segments.horizon_days, s.quality.max_quarantined_share, s.monitors.slow_times)
     found = readings(night, rules)
-    new = table.fresh(found, ctx.as_of, _watched_before(ctx))
+    ctx.store.create("ops.monitors")
+    new = table.fresh(found, ctx.as_of, *table.told_before(ctx.read_latest("ops.monitors"), ctx.as_of))
     failed = ", ".join(f"{r.monitor} {r.subject}" for r in found if r.status == FAIL and r.day == night.last)
     stops = bool(failed) and s.monitors.stop_on_fail
     ctx.replace("ops.monitors", table.frame(ctx.spark, found, new), {"as_of": ctx.as_of}, done=not stops)
@@ -57,13 +56,6 @@ def run(ctx: Context) -> None:
     alerts.deliver(named, f"equipoise, {s.source.name} as of {ctx.as_of}: {len(told)} alarms", told, ctx.say)
     if stops:
         raise GateError(f"monitors failed: {failed}; ops.monitors says why; mend it, or set monitors.stop_on_fail = false")
-
-
-def _watched_before(ctx: Context) -> date:
-    """As-of of the newest night before this one that was watched; where there is none, the day before."""
-    ctx.store.create("ops.monitors")
-    earlier = ctx.read_latest("ops.monitors").filter(F.col("as_of") < F.lit(ctx.as_of)).agg(F.max("as_of")).collect()[0][0]
-    return earlier or ctx.as_of - timedelta(days=1)
 
 
 if __name__ == "__main__":

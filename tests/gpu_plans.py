@@ -39,6 +39,9 @@ OURS = (str(ROOT / "lib" / "equipoise"), str(ROOT / "jobs"))
 STORE = ("/store/", "/job/run.py", "/job/context.py")
 """Where a frame that is asked for rows is the tables' own bookkeeping: checks before a write, the ledger."""
 
+NO_PLANS = ("--training.max_steps=1",)
+"""Training makes none."""
+
 MOST_PER_LINE = 4
 """Of a line that asks often, in a loop over tables or users' groups, the first plans are explained."""
 
@@ -118,7 +121,8 @@ def main(warehouse: str, out: str) -> None:
         module = importlib.util.module_from_spec(spec)
         sys.modules[job] = module
         spec.loader.exec_module(module)
-        flags = ["--settings", "conf/simulated.toml", "--warehouse", warehouse, f"--report.path={warehouse}/report.html", *SMALL]
+        flags = ["--settings", "conf/simulated.toml", "--warehouse", warehouse, f"--report.path={warehouse}/report.html"]
+        flags += [*SMALL, *NO_PLANS]
         code = run(module.JOB, module.run, [*flags, *([] if job in UNDATED else ["--as-of", AS_OF])], path)
         if code != 0:
             sys.exit(code)

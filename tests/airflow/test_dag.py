@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from collections.abc import Callable
 from datetime import date, datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +18,7 @@ from deltalake import write_deltalake
 from equipoise_ledger import Attempt, attempts
 from equipoise_settings import DagSettings, DagSettingsError, load
 
-from .conftest import DAGS, load_dag, settings_file
+from .conftest import DAGS, ROOT, load_dag, settings_file
 
 EDGES = {
     ("ingest_events", "quality_gate"),
@@ -52,8 +56,6 @@ def dag(database: None, tmp_path: Path) -> Any:
 
 @pytest.fixture()
 def module(dag: Any) -> Any:
-    import sys
-
     return sys.modules[dag.get_task("ingest_events").__class__.__module__]
 
 
@@ -195,8 +197,68 @@ def test_a_night_beside_a_backfill_does_not_start(module: Any) -> None:
         module._alone(runs(2), "night")
 
 
-def attempt(status: str) -> Attempt:
-    return Attempt(**row("score_users", status))
+def execute(settings_path: Path, monkeypatch: pytest.MonkeyPatch, submit: Callable[[Any, str], None]) -> None:
+    """score_users up to where the provider would start its command; `submit` gets the hook and the application instead."""
+    task = load_dag(settings_path).get_task("score_users")
+    judged: list[Any] = []
+    monkeypatch.setattr("airflow.providers.apache.spark.hooks.spark_submit.SparkSubmitHook.submit", submit)
+    monkeypatch.setattr(type(task), "_attempts", lambda *_: [])
+    monkeypatch.setattr(sys.modules[type(task).__module__], "_judge", lambda job, last, failure, ledger: judged.append(failure))
+    task.execute({**context(), "ti": None})
+    assert judged == [None]
+
+
+def command(settings_path: Path, monkeypatch: pytest.MonkeyPatch, connection: str) -> list[str]:
+    """What score_users would start with that connection."""
+    asked: list[str] = []
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", connection)
+    execute(settings_path, monkeypatch, lambda hook, application: asked.extend(hook._build_spark_submit_command(application)))
+    return asked
+
+
+def test_a_clusters_secret_and_the_code_go_with_every_job(
+    database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """spark.authenticate.secret stands in spark-defaults.conf alone, and executors need the code that the driver has."""
+    path = settings_file(tmp_path, 'py_files = ["dist/equipoise.zip", "s3a://b/more.zip"]\nprofile = "conf/spark/cluster.conf"')
+    asked = command(path, monkeypatch, '{"conn_type": "spark", "host": "spark://h", "port": 7077}')
+    start = asked.index(str(ROOT / "jobs" / "score_users.py"))
+    assert asked[0] == "spark-submit" and asked.index("--load-spark-defaults") < start
+    assert asked[asked.index("--properties-file") + 1] == str(ROOT / "conf" / "spark" / "cluster.conf")
+    assert asked[asked.index("--py-files") + 1] == f"{ROOT}/dist/equipoise.zip,s3a://b/more.zip"
+    assert asked[start:][:3] == [asked[start], "--settings", str(ROOT / "conf" / "simulated.toml")]
+
+
+def test_yarn_in_cluster_mode_is_not_refused(database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as the command; no YARN was at hand."""
+    asked = command(
+        settings_file(tmp_path), monkeypatch, '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}'
+    )
+    assert asked[asked.index("--deploy-mode") + 1] == "cluster" and "--py-files" not in asked
+
+
+def test_spark_submit_is_found_whatever_the_provider_gives_its_process(
+    database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str | None] = []
+    before, own = os.environ["PATH"], tmp_path / "bin" / "spark-submit"
+    own.parent.mkdir()
+    own.touch(mode=0o755)
+    execute(settings_file(tmp_path, f'bin = "{own.parent}"'), monkeypatch, lambda *_: found.append(shutil.which("spark-submit")))
+    assert (found, os.environ["PATH"]) == ([str(own)], before)
+
+
+@pytest.mark.parametrize("address", ["http://h/secret path", "http://h:secret/"])
+def test_a_broken_address_of_the_webhook_is_said_without_it(
+    module: Any, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HOOK", address)
+    module._notify("text", load(settings_file(tmp_path, 'webhook_env = "HOOK"')))
+    assert "webhook of HOOK was not reached: InvalidURL" in caplog.text and "secret" not in caplog.text
+
+
+def attempt(status: str, job: str = "score_users") -> Attempt:
+    return Attempt(**row(job, status))
 
 
 def test_a_job_is_judged_by_the_ledger(module: Any) -> None:
@@ -207,7 +269,9 @@ def test_a_job_is_judged_by_the_ledger(module: Any) -> None:
         module._judge("score_users", attempt(status), None, "l")
     for exit_code in (exit_3, None):  # with and without an exit code, as in cluster deploy mode
         with pytest.raises(AirflowSkipException, match="GATED"):
-            module._judge("score_users", attempt("gated"), exit_code, "l")
+            module._judge("ingest_events", attempt("gated", "ingest_events"), exit_code, "l")
+        with pytest.raises(module.Gated, match="GATED: watch_tables"):  # no task after it says so: its own callback does
+            module._judge("watch_tables", attempt("gated", "watch_tables"), exit_code, "l")
     for status in ("failed", "running"):
         with pytest.raises(AirflowException, match=status) as seen:
             module._judge("score_users", attempt(status), None, "l")

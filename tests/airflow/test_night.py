@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,18 @@ SMALL = (
     "--source.simulated_items=200",
     "--training.sample_examples=128",
     "--training.validation_examples=64",
-    "--training.max_seconds=20",
+    "--training.training_cuts=3",
+    "--training.pair_steps=100",
     "--training.files_per_rank=1",
+    "--segments.value_cuts=4",
+    "--migration.permutations=19",
+    "--evaluate.frontier=[0.0,0.5]",
     "--evaluate.resamples=100",
 )
+AGAIN = ("ingest_events", "finetune_encoder", "score_users", "publish_report")
+"""Jobs of the second run: an undated one, a model, tables of a model, and files beside tables. tests/integration/test_pipeline.py
+has every job skipped."""
+
 KILLED = "segment_users"
 KILLS_ONCE = f"""#!/usr/bin/env bash
 # The first {KILLED} is killed with all its processes as soon as the ledger has a new row: the one that says running.
@@ -52,9 +61,9 @@ def statuses(warehouse: Path) -> dict[str, list[str]]:
     return {step.job: [row["status"] for row in rows if row["job"] == step.job] for step in STEPS}
 
 
-def run(dag: Any) -> dict[str, tuple[str, int]]:
-    """State and number of the last try of every task of a night that is expected to succeed."""
-    night = dag.test(logical_date=WHEN)
+def run(dag: Any, marked: Iterable[str] = ()) -> dict[str, tuple[str, int]]:
+    """State and number of the last try of every task of a night that is expected to succeed; `marked` jobs count as done."""
+    night = dag.test(logical_date=WHEN, mark_success_pattern="|".join(marked) or None)
     tasks = {ti.task_id: (str(ti.state), ti.try_number) for ti in night.get_task_instances()}
     assert night.state == "success", tasks
     return tasks
@@ -86,9 +95,8 @@ def test_a_night_ends_well_recovers_from_a_kill_and_run_again_changes_nothing(
     assert gold <= {r["table_name"] for r in published} and {r["as_of"] for r in published} == {date(2017, 11, 6)}
     assert DeltaTable(str(warehouse / "gold/recommendations")).to_pyarrow_table(columns=["user_id"]).num_rows > 0
 
-    tasks = run(dag)
+    tasks = run(dag, {s.job for s in STEPS}.difference(AGAIN))
     assert {state for state, _ in tasks.values()} == {"success"}, tasks
     assert {t for t, (_, tries) in tasks.items() if tries > 1} == set(), tasks
     assert versions(warehouse) == first
-    assert {job: found[-1] for job, found in statuses(warehouse).items()} == {s.job: "skipped" for s in STEPS}
-    assert {len(found) for job, found in statuses(warehouse).items() if job != KILLED} == {2}
+    assert {job: found for job, found in statuses(warehouse).items() if job in AGAIN} == {j: ["done", "skipped"] for j in AGAIN}

@@ -56,7 +56,7 @@ class Examples:
         at = np.repeat(ends[rows] - sizes, sizes) + np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         dense = np.zeros((len(rows), len(self.population), values), dtype=np.float32)
         dense[np.repeat(np.arange(len(rows)), sizes), self.cells["position"][at]] = self.cells["values"][at]
-        found = {n: self.columns[n][rows] for n in ("prior", "features", "label_counts", "label_value")}
+        found = {n: self.columns[n][rows] for n in ("prior", "features", "label_counts", "label_value", "user_id")}
         longest = max(1, int(self.columns["length"][rows].max()))
         length = self.columns["length"][rows]
         out = {name: torch.from_numpy(np.array(v)) for name, v in found.items()}

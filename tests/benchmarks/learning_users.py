@@ -103,6 +103,7 @@ def load(folder: Path, device: str) -> tuple[dict[str, Any], Examples, Examples,
         "label_counts": dense("counts"),
         "label_value": torch.from_numpy(data["label_value"].astype(np.int64)),
         "label_spend": torch.from_numpy(data["label_spend"].astype(np.float64)),
+        "user_id": torch.from_numpy(data["user"]),
     }
     whole = Examples({n: t.to(device) for n, t in rows.items()}, data["user"])
     cuts = np.unique(data["cut"])
@@ -131,7 +132,7 @@ def prepare(folder: Path) -> None:
 
     say(str(fit_pairs(heads, epoch, validation, options, say)))
     counted = counted_state(heads)
-    freshen(heads, validation, options, batches=-(-len(choose) // 64))
+    freshen(heads, epoch, validation, options, batches=-(-len(choose) // 64))
     told = {"feature_mean", "feature_std", "value_weight", "value_bias", "class_mean_spend", "class_rows"}
     numbers = {f"told.{k}": torch.tensor(getattr(statistics, k), dtype=torch.float64) for k in told}
     numbers["told.prior"] = torch.tensor([prior.dirichlet, prior.sharpening], dtype=torch.float64)

@@ -15,12 +15,18 @@ from pathlib import Path
 
 import psutil
 
-from tests.pipeline import AS_OF, ROOT, Ended, environment
+from tests.pipeline import AS_OF, CHAIN_SECONDS, ROOT, Ended, environment
 
 WAIT_SECONDS = 90.0
 EXECUTOR = "CoarseGrainedExecutorBackend"
 MEMORY = ("--conf", "spark.driver.memory=2g", "--conf", "spark.executor.memory=1g", "--conf", "spark.executor.cores=1")
-ROOM = ("--conf", "spark.executor.memoryOverhead=1g", "--conf", "spark.sql.shuffle.partitions=4")
+ROOM = (
+    *("--conf", "spark.executor.memoryOverhead=1g", "--conf", "spark.sql.shuffle.partitions=4"),
+    *("--conf", "spark.databricks.delta.snapshotPartitions=2", "--conf", "spark.buffer.pageSize=2m"),
+    *("--conf", "spark.locality.wait=0s"),
+)
+STAYS = ("--conf", "spark.dynamicAllocation.executorIdleTimeout=600s")
+"""For a whole chain: while the driver trains nobody has anything to do, and executors are slow to start."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,13 @@ class Cluster:
                 os.killpg(process.pid, signal.SIGKILL)
         return Ended(code, "".join(said), time.monotonic() - started)
 
-    def run_all(self, warehouse: Path | str, *flags: str, **more: object) -> Ended:
-        """The whole pipeline on the small generator."""
+    def run_all(
+        self, warehouse: Path | str, *flags: str, script: str = "jobs/run_all.py", conf: Sequence[str] = (), **more: object
+    ) -> Ended:
+        """The whole pipeline on the small generator; with another `script`, what it runs of that."""
         told = ("--settings", "conf/simulated.toml", "--as-of", AS_OF, "--warehouse", str(warehouse))
-        return self.submit("jobs/run_all.py", *told, f"--report.path={warehouse}/report.html", *flags, **more)  # type: ignore[arg-type]
+        asked = (script, *told, f"--report.path={warehouse}/report.html", *flags)
+        return self.submit(*asked, conf=(*STAYS, *conf), timeout=CHAIN_SECONDS, **more)  # type: ignore[arg-type]
 
 
 def _executors(daemons: Sequence[int]) -> list[psutil.Process]:

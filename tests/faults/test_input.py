@@ -4,6 +4,7 @@ who is a third of everything. What is lost or doubled is counted against a clean
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,14 +54,27 @@ def place(store: Store, tmp_path: Path) -> Place:
 
 
 @pytest.fixture(scope="module")
-def clean(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The rows of a log that came in order and once."""
-    folder = tmp_path_factory.mktemp("clean")
+def good(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A log that came in order and once."""
+    folder = tmp_path_factory.mktemp("good")
     made = Place(folder, Store(spark, str(folder / "warehouse")))
     assert made.ingest(GOOD) == 0
-    found = landed(made.store)
+    return made
+
+
+@pytest.fixture(scope="module")
+def clean(good: Place) -> list[str]:
+    """Its rows."""
+    found = landed(good.store)
     assert len(found) == len(GOOD)
     return found
+
+
+@pytest.fixture
+def filled(place: Place, good: Place) -> Place:
+    """A warehouse where that log is already."""
+    shutil.copytree(good.store.root, place.store.root)
+    return place
 
 
 def counted(tell: Tell, fault: str, clean: list[str], found: list[str], said: str = "–") -> None:
@@ -129,17 +143,16 @@ SCHEMAS: dict[str, tuple[bytes, Lines, int, str]] = {
 
 
 @pytest.mark.parametrize("change", SCHEMAS)
-def test_another_schema(place: Place, clean: list[str], capsys: pytest.CaptureFixture[str], tell: Tell, change: str) -> None:
+def test_another_schema(filled: Place, clean: list[str], capsys: pytest.CaptureFixture[str], tell: Tell, change: str) -> None:
     header, lines, code, said = SCHEMAS[change]
-    assert place.ingest(GOOD) == 0
-    before = place.store.version("silver.events")
+    before = filled.store.version("silver.events")
     capsys.readouterr()
-    assert place.ingest(lines, header) == code
+    assert filled.ingest(lines, header) == code
     told = capsys.readouterr().err
     assert said in told
     if code:
-        assert place.store.version("silver.events") == before, "what cannot be read whole is not written in part"
-    counted(tell, change, clean, landed(place.store), f"exit {code}: `{said}`" if code else "–")
+        assert filled.store.version("silver.events") == before, "what cannot be read whole is not written in part"
+    counted(tell, change, clean, landed(filled.store), f"exit {code}: `{said}`" if code else "–")
 
 
 NUMBERS = {
@@ -162,12 +175,11 @@ def test_numbers_that_are_none(place: Place, clean: list[str], tell: Tell) -> No
     counted(tell, "NaN, ±inf, overflow and other amounts", clean, landed(place.store), "each in the quarantine with its rule")
 
 
-def test_all_rows_bad(place: Place, clean: list[str], capsys: pytest.CaptureFixture[str], tell: Tell) -> None:
-    assert place.ingest(GOOD) == 0
+def test_all_rows_bad(filled: Place, clean: list[str], capsys: pytest.CaptureFixture[str], tell: Tell) -> None:
     bad = _each(lambda r: [*r[:3], b"someday", *r[4:]])
-    assert place.ingest(bad) == 3
+    assert filled.ingest(bad) == 3
     assert "100 of 100 rows (100.00%): time_unreadable 100" in capsys.readouterr().err
-    counted(tell, "every row bad", clean, landed(place.store), "exit 3: `100 of 100 rows (100.00%): time_unreadable 100`")
+    counted(tell, "every row bad", clean, landed(filled.store), "exit 3: `100 of 100 rows (100.00%): time_unreadable 100`")
 
 
 EVENTS, USERS, CATEGORIES = 300_000, 3_000, 40

@@ -17,6 +17,8 @@ from tests.pipeline import JOBS, SMALL, differences, must, submit
 pytestmark = pytest.mark.slow
 KILLED = ("ingest_events", "score_users", "value_items", "recommend_items")
 MOMENTS = 3
+UNREAD = ("mine_associations", "track_migration", "profile_users", "build_audiences")
+"""What they write is read by no job up to the last that is killed."""
 
 
 @dataclass
@@ -34,7 +36,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     warehouse = root / "warehouse"
     warehouse.mkdir()
     found = Reference()
-    for job in JOBS[: JOBS.index(KILLED[-1]) + 1]:
+    for job in (j for j in JOBS[: JOBS.index(KILLED[-1]) + 1] if j not in UNREAD):
         if job in KILLED:
             found.before[job] = Path(shutil.copytree(warehouse, root / f"before_{job}"))
         found.seconds[job] = must(submit(job, warehouse, *SMALL)).seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ from equipoise.audiences.choose import Summary, Terms, affordable, chosen, ranke
 from equipoise.audiences.goals import LeftOut, World
 from equipoise.audiences.plan import Learning, Plan, built, ids_of
 from equipoise.errors import SettingsError
+from equipoise.segments.history import PACKED
 from equipoise.settings.marketing import Audiences, Campaign
 from equipoise.tables import CATALOGUE
 from equipoise.tables.feature import H_FEATURES
@@ -114,7 +116,7 @@ def test_who_is_left_out_is_counted_by_the_first_cause(world: World) -> None:
 def test_a_planted_list_is_found_again(world: World) -> None:
     at = lookalike.columns(world.profile, world.vectors)
     seed = world.segments.filter("user_id < 'u10'").select("user_id")
-    model = lookalike.learnt(lookalike.sample(at, seed, 40, 1000, 1), 1)
+    model = lookalike.learnt(lookalike.sample(at, seed, lookalike.Drawn.of(10, 40, 1000), 1), 1)
     scores = {r["user_id"]: r["p_response"] for r in lookalike.likeness(at, model).collect()}
     assert min(scores[f"u{n:02d}"] for n in range(10)) > max(scores[f"u{n:02d}"] for n in range(10, 40))
     told = goals.like(world, [f"u{n:02d}" for n in range(10)] + ["nobody"], learn_users=1000, seed=1)
@@ -124,6 +126,34 @@ def test_a_planted_list_is_found_again(world: World) -> None:
     few = goals.like(world, ["u00", "x", "y"], learn_users=1000, seed=1)
     assert few.users is None
     assert few.why == "1 known users in the seed list (2 ids are unknown), expected 10 at least, and others"
+
+
+def test_a_large_seed_is_sampled_too(world: World) -> None:
+    at, seed = lookalike.columns(world.profile, world.vectors), world.segments.filter("user_id < 'u20'").select("user_id")
+    drawn = lookalike.Drawn.of(20, 40, 10)
+    rows = lookalike.sample(at, seed, drawn, 1)
+    assert drawn == lookalike.Drawn(0.5, 0.25)
+    assert 4 <= rows["is_seed"].sum() <= 16 and 1 <= (~rows["is_seed"]).sum() <= 10
+    assert set(rows.loc[rows["is_seed"], "user_id"]) <= {f"u{n:02d}" for n in range(20)}
+
+
+def test_a_campaign_is_as_large_among_the_users_drawn_as_earlier_ones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier campaigns are counted among them: one of four users, of ten drawn ones, contacts two."""
+    asked: list[int] = []
+
+    def told(of: DataFrame, model: object, *, day: int, size: int) -> DataFrame:
+        asked.append(size)
+        return of.selectExpr("user_id", "0.5D p_response", "0L contacts", "0L answers", "0D days_since_answer", "0D trips_28d")
+
+    monkeypatch.setattr(goals, "fit", lambda *_: object())
+    monkeypatch.setattr(goals, "responses", told)
+    ddl = ", ".join(f"{name} {kind}" for name, kind in PACKED.items())
+    one = [1.0]
+    days = [(f"u{n:02d}", [17_000], *[one] * (len(PACKED) - 2)) for n in range(40)]
+    whole = replace(world, packed=world.segments.sparkSession.createDataFrame(days, ddl))
+    for most in (10, 1000):
+        goals.respond(whole, response_days=28, learn_users=most, share=0.25, seed=1)
+    assert asked == [2, 10]
 
 
 def test_plans_become_rows_and_summaries(spark: SparkSession, world: World) -> None:

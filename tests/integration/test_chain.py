@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,35 @@ def test_only_the_settings_own_model_is_promoted(spark: SparkSession, argv: list
 def test_it_ends_with_the_first_job_that_does_not_end_well(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
     assert run_chain(jobs(tmp_path, gated="build_features"), argv) == 3
     assert (tmp_path / "log").read_text() == "ingest_events 1\nbuild_features 1\n"
+
+
+def test_a_model_that_was_not_let_in_ends_nothing(spark: SparkSession, argv: list[str], tmp_path: Path) -> None:
+    """CURRENT is as it was, so the night has its tables; the exit code says what happened."""
+    assert run_chain(jobs(tmp_path, gated="finetune_encoder"), argv) == 3
+    assert (tmp_path / "log").read_text().split("\n")[:-1] == [f"{name} 1" for name in ORDER]
+
+
+def test_so_it_is_in_the_shell_script(tmp_path: Path) -> None:
+    """From a clean shell, which knows neither the environment nor its Python."""
+    path, script = tmp_path / ".venv" / "bin" / "spark-submit", tmp_path / "jobs" / "run_all.sh"
+    for file in (path, script):
+        file.parent.mkdir(parents=True)
+    path.write_text(
+        f'#!/bin/sh\necho "$PYSPARK_PYTHON $*" >> {tmp_path}/asked\ncase "$*" in *finetune*) exit 3;; *$REFUSED*) exit 1;; esac\n'
+    )
+    path.chmod(0o755)
+    shutil.copy(ROOT / "jobs" / "run_all.sh", script)
+    env = {"PATH": "/usr/bin:/bin", "REFUSED": "nothing"}
+    command = ["bash", str(script), "toy.toml", "2017-11-06"]
+    assert subprocess.run(command, env=env, capture_output=True, check=False).returncode == 3
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len(asked) == len(ORDER)
+    assert asked[0].startswith(f"{tmp_path}/.venv/bin/python --properties-file conf/spark/local.conf ")
+    (tmp_path / "asked").unlink()
+    env["SPARK_MASTER"] = "spark://host:7077"
+    assert subprocess.run(command, env=env | {"REFUSED": "watch_tables"}, capture_output=True, check=False).returncode == 1
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert len(asked) == ORDER.index("watch_tables") + 1 and " --master spark://host:7077 " in asked[-1]
 
 
 def test_bad_settings_are_told_before_any_job_starts(argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -29,3 +30,7 @@ def test_a_lost_row_a_changed_value_and_a_missing_table_are_seen(spark: SparkSes
     assert differences(spark, tmp_path / "a", tmp_path / "short") == ["feature.sequences: 4 rows and 3 rows"]
     assert differences(spark, tmp_path / "a", tmp_path / "other") == ["feature.sequences.behaviour_text: values differ"]
     assert differences(spark, tmp_path / "a", tmp_path / "nothing") == ["feature.sequences: only in the first"]
+    again = Path(shutil.copytree(tmp_path / "a", tmp_path / "again"))
+    assert differences(spark, tmp_path / "a", again) == []
+    Store(spark, str(again)).replace(frames["other"], "feature.sequences", SLICE, fingerprint="later", job="toy")
+    assert differences(spark, tmp_path / "a", again) == ["feature.sequences.behaviour_text: values differ"]

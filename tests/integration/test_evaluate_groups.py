@@ -9,6 +9,8 @@ from pyspark.sql import SparkSession
 
 from equipoise.evaluate.behaviour import Behaviour
 from equipoise.evaluate.groups import collect_groups
+from equipoise.evaluate.prepare import drawn
+from equipoise.evaluate.protocol import ListTables, Tables
 from equipoise.tables.vocabulary import EVENT_TYPES
 
 BUY, VIEW = EVENT_TYPES.index("purchase"), EVENT_TYPES.index("view")
@@ -51,3 +53,18 @@ def test_nobody_states_anything(spark: SparkSession) -> None:
     users = spark.createDataFrame([], "user_id STRING, attributes MAP<STRING, STRING>")
     migration = spark.createDataFrame([], "user_id STRING, window_end DATE, migrated BOOLEAN")
     assert collect_groups(users, migration, behaviour({0: [ORIGIN]}), ORIGIN) == {}
+
+
+def test_nobody_but_the_drawn_users_is_read(spark: SparkSession) -> None:
+    """What has rows per user holds theirs alone; the log and what is told of everybody stay whole."""
+    users = spark.createDataFrame([(f"u{n:02d}",) for n in range(20)], "user_id STRING")
+    whole = {name: users for name in ("item_vectors", "events", "items", "item_categories", "examples", "validation", "spec")}
+    names = ("users", "profile", "sequences", "vectors", "interests", "segments", "migration")
+    tables = Tables(ListTables(users, users, users, users), **whole, **dict.fromkeys(names, users))
+    said: list[str] = []
+    ids, mine = drawn(spark, tables, 1, said.append, most=5)
+    assert len(ids) == 5 and said == ["20 users: evaluating a seeded sample of 5"]
+    assert mine.lists is not None and all(getattr(mine, name) is users for name in whole) and mine.lists.response is users
+    narrowed = [getattr(mine, name) for name in names] + [mine.lists.values, mine.lists.budgets, mine.lists.recommendations]
+    assert all(sorted(r["user_id"] for r in one.collect()) == ids.tolist() for one in narrowed)
+    assert drawn(spark, tables, 1, said.append, most=20)[1] is tables

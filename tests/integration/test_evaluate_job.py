@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from equipoise.evaluate.behaviour import day_number
 from equipoise.evaluate.metrics.distribution import EPSILON
 from equipoise.job.run import run
 from equipoise.models import TowerOptions
@@ -302,11 +303,14 @@ def test_the_other_route_stands_beside_the_published_one_and_their_mean_too(worl
     ), "a mean of distributions is never worse than the worst: the logarithm is concave"
 
 
-def test_labels_that_end_too_early_are_refused_with_the_way_out(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_night_before_its_labels_ends_well_with_no_rows(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     module = job()
-    early = arguments(world, f"--evaluate.labels_until={AS_OF + timedelta(days=3)}")
-    assert run(module.JOB, module.run, early, Path("evaluate_models.py")) == 2
-    assert f"set it to {AS_OF + timedelta(days=DAYS)} or later" in capsys.readouterr().err
+    early = arguments(world, f"--evaluate.labels_until={AS_OF - timedelta(days=30)}")
+    assert run(module.JOB, module.run, early, Path("evaluate_models.py")) == 0
+    assert f"set it to {AS_OF + timedelta(days=DAYS)} or later, or leave it out" in capsys.readouterr().err
+    assert table(world).empty
+    assert run(module.JOB, module.run, early, Path("evaluate_models.py")) == 0
+    assert "skipped" in capsys.readouterr().err
 
 
 def test_the_model_without_its_text_stands_beside_it_and_rows_can_be_paired(world: World, rows: pd.DataFrame) -> None:
@@ -342,6 +346,31 @@ def test_users_that_a_model_did_not_train_on_are_judged_apart(world: World, rows
     gap = value(apart, "value", f"{MODEL} unseen", f"auc_minus_{MODEL}")
     assert gap == pytest.approx(value(apart, "value", f"{MODEL} unseen", "auc") - value(apart, "value", MODEL, "auc"))
     assert set(apart.index.get_level_values("user_group")) == {"all"}
+
+
+def test_an_older_night_is_judged_by_its_own_model_on_what_was_known_then(world: World, rows: pd.DataFrame) -> None:
+    """Since then a model was promoted that orders its categories otherwise, and examples and item vectors were made anew."""
+    spark, registry = world.store.spark, Registry(f"{world.store.root}/models/encoder")
+    folder = publish(registry.staging("newer"), str(Path(world.store.root).parent / "bert"), categories=CATEGORIES[::-1])
+    registry.publish(folder, "newer")
+    registry.promote("newer")
+    known, late = world.store.read("feature.examples"), day_number(AS_OF) - DAYS + 1
+    past = known.select(*[F.lit(late).alias(c) if c == "cut_day" else c for c in known.columns]).toPandas()
+    made = spark.createDataFrame(past, known.schema)
+    for name in ("feature.examples", "feature.examples_validation"):
+        world.store.replace(made, name, {}, fingerprint="since", job="test")
+    module = job()
+    assert run(module.JOB, module.run, arguments(world), Path("evaluate_models.py")) == 0
+    found = table(world)
+    for task, metric in (("interests", "kl_bits"), ("categories", "ap"), ("value", "auc")):
+        for method in (MODEL, f"{MODEL} without text"):
+            assert value(found, task, method, metric) == value(rows, task, method, metric), (task, method)
+    plain = {"logit_12", "hgb_12"}
+    assert plain <= set(rows.loc["value"].index.get_level_values("method")), "they have learnt from examples of that date"
+    assert not plain & set(found.loc["value"].index.get_level_values("method")), "the examples' labels lie in the test window"
+    assert {r["model_id"] for r in world.store.read("gold.evaluation").select("model_id").distinct().collect()} == {
+        "model-under-test"
+    }
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from datetime import date, timedelta
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from equipoise.job.features import Night, State
 from equipoise.job.recipe import decisive
 from equipoise.job.run import run
 from equipoise.settings import parse_command_line
@@ -54,6 +55,7 @@ def job() -> ModuleType:
 
 
 def fill(spark: SparkSession, root: Path, log: list[Event], mark: str = "test") -> Store:
+    """A warehouse with this log; `mark` is another one for another log. The items are always the same, and written once."""
     store = Store(spark, str(root))
     null = {c: F.lit(None).cast(t) for c, t in (("dwell_ms", "bigint"), ("rating", "double"))}
     texts = {c: F.lit(None).cast("string") for c in ("basket_id", "campaign_id", "store_id", "channel", "text")}
@@ -64,7 +66,8 @@ def fill(spark: SparkSession, root: Path, log: list[Event], mark: str = "test") 
         "silver.item_categories": item_categories(spark).withColumns({"category_path": F.col("category"), **source}),
     }
     for name, frame in frames.items():
-        store.replace(frame, name, {"source": "simulated"}, fingerprint=mark, job="test")
+        of_log = mark if name == "silver.events" else "the items"
+        store.replace(frame, name, {"source": "simulated"}, fingerprint=of_log, job="test")
     return store
 
 
@@ -93,6 +96,13 @@ def test_the_job_fills_its_tables_and_repeats_itself(
     users = {e[1] for e in past if e[3] != "expose"}
     check_tables(store, past, users)
     check_examples(store, past, said)
+    state = store.read("ops.feature_state").collect()[0]
+    assert (state["as_of"], state["days"], state["examples"]) == (AS_OF, [], ""), "no pass over the log for marks nobody reads"
+    known = State(state["run_id"], AS_OF, state["basis"], "", dict(state["tables"]), {})
+    asked = parse_command_line([*argv, "--features.incremental=true"], needs_as_of=True).settings
+    night = Night(SimpleNamespace(settings=asked), None)  # type: ignore[arg-type]
+    night.__dict__["state"] = known
+    assert night.why_anew() == f"the night of {AS_OF} was counted with features.incremental off and noted no days"
 
     first = versions(store)
     assert run(module.JOB, module.run, argv, Path("build_features.py")) == 0

@@ -230,6 +230,20 @@ def test_budgets_follow_own_responses_and_what_is_known(spark: SparkSession) -> 
     assert {r["slots"] for r in none.collect()} == {0}
 
 
+def test_budgets_do_not_hang_on_the_order_of_rows(spark: SparkSession) -> None:
+    """.1 + .2 + .3 of doubles is .6 or the number after it."""
+    rows = [(u, f"c{n}", e, e) for u in ("a", "b") for n, e in enumerate((0.1, 0.2, 0.3))] + [("c", "c0", 1.0, 9.0)]
+    ddl = "user_id string, category string, observed_share double, evidence double"
+    segments = spark.createDataFrame([(u, "buy") for u in "abc"], "user_id string, segment string")
+    tried = spark.createDataFrame([], "user_id string, category string, expected double, response int")
+    found = []
+    for order in (rows, rows[::-1]):
+        interests = spark.createDataFrame(order, ddl).coalesce(1)
+        made = budgets(interests, segments, tried, overall=1.0, slots=4, most=9, strength=10.0)
+        found.append(sorted(tuple(r) for r in made.collect()))
+    assert found[0] == found[1]
+
+
 def put(store: Store, spark: SparkSession, name: str, rows: Iterable[dict[str, Any]], as_of: date) -> None:
     stamps = {"as_of": as_of, "run_id": "made", "model_id": "m1", "synthetic": True, "source": "simulated"}
     table = CATALOGUE[name]

@@ -23,6 +23,7 @@ LEAST_SHARE = 0.95
 def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
     out = tmp_path / "plans.json"
     line = ["spark-submit", "--properties-file", "conf/spark/explain.conf", "--load-spark-defaults", "--driver-memory", "3g"]
+    line += ["--conf", "spark.sql.shuffle.partitions=2"]
     ended = subprocess.run(
         [*line, "tests/gpu_plans.py", str(tmp_path / "warehouse"), str(out)],
         cwd=ROOT,

@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 
 from equipoise.job.run import run
 from equipoise.store import Store
+from equipoise.tables import CATALOGUE
 
 TOML = """
 warehouse = "{folder}/warehouse"
@@ -174,6 +175,20 @@ def test_what_is_wrong_with_the_settings_is_said(
     settings.write_text(settings.read_text().replace(find, put))
     assert job(argv) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_warehouse_holds_one_source(
+    spark: SparkSession, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = spark.createDataFrame([("sku-1", "old", *["x"] * 5, "old_shop")], CATALOGUE["silver.items"].struct_type())
+    store.replace(old, "silver.items", {"source": "old_shop"}, fingerprint="f", job="test")
+    assert job(shop(tmp_path, GOOD[:10], share=0.01)) == 1
+    said = capsys.readouterr().err
+    assert "source.name is 'shop', but" in said and "holds rows of 'old_shop'" in said
+    assert f"DELETE FROM delta.`{store.path('silver.items')}` WHERE source = 'old_shop';" in said
+    assert store.read("silver.items").count() == 1 and store.version("silver.events") is None
+    spark.sql(f"DELETE FROM delta.`{store.path('silver.items')}` WHERE source = 'old_shop'")
+    assert job(["--settings", str(tmp_path / "shop.toml")]) == 0
 
 
 def test_an_empty_log_is_an_error(spark: SparkSession, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

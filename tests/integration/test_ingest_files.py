@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from equipoise.errors import SourceError
 from equipoise.quality.counts import Counts
 from equipoise.quality.door import Door, ingest
 from equipoise.quality.rules import Limits
+from equipoise.settings.model import FileInput, Source
 from equipoise.sources import files
 from equipoise.sources.canonical import RawSource
 from equipoise.sources.paths import content_hashes, local_files, remote_hashes
-from equipoise.store import Store
+from equipoise.sources.read import source_hashes
+from equipoise.store import Store, log
 
 ROWS = [
     {"who": f"w{n % 3}", "what": f"i{n % 4}", "how": "look", "at": f"2017-05-{n + 1:02d}T12:00:00Z", "cost": n * 1.5}
@@ -136,6 +139,65 @@ def test_several_categories_weigh_the_same(spark: SparkSession, tmp_path: Path) 
     assert {c.name: (c.rows_in, c.good, c.quarantined) for c in counts} == {"items": (4, 3, 1), "events": (3, 3, 0)}
     assert json.loads(written["ops.quarantine"][0]["row_json"])["i"] == "m3"
     assert [str(r["event_ts"]) for r in written["silver.events"]] == ["2017-05-01 23:59:59.999999"] * 3
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl"])
+def test_a_real_list_of_categories_is_one(spark: SparkSession, tmp_path: Path, format_: str) -> None:
+    (tmp_path / "log.csv").write_text("u,i,t\n1,m1,2017-05-01\n")
+    rows = [("m1", ["Drama", " Sci-Fi ", "Drama"]), ("m2", [])]
+    path = tmp_path / f"items.{format_}"
+    if format_ == "jsonl":
+        more = {"i": "m3", "genres": "War Drama"}
+        path.write_text("\n".join(json.dumps(r) for r in [*({"i": i, "genres": g} for i, g in rows), more]))
+    else:
+        spark.createDataFrame(rows, "i string, genres array<string>").write.parquet(str(path))
+    e = files.FileMap(str(tmp_path / "log.csv"), {"user_id": "u", "item_id": "i", "event_type": "'rate'", "time": "t"})
+    i = files.FileMap(str(path), {"item_id": "i", "categories": "genres"}, format_)  # type: ignore[arg-type]
+    raw = RawSource((files.events(spark, e, ZONES, no_delta),), files.items(spark, i, 1, no_delta))
+    written, _ = through(spark, raw, tmp_path)
+    found = {(r["item_id"], r["category"]) for r in written["silver.item_categories"]}
+    expected = {("m1", "Drama"), ("m1", "Sci-Fi"), ("m2", "UNKNOWN")}
+    assert found == (expected | {("m3", "War"), ("m3", "Drama")} if format_ == "jsonl" else expected)
+    assert {r["item_id"]: r["text"] for r in written["silver.items"]}["m1"] == "Drama, Sci-Fi"
+
+
+def test_a_list_of_structs_names_the_field_to_map(spark: SparkSession, tmp_path: Path) -> None:
+    path = str(tmp_path / "items")
+    spark.createDataFrame([("m1", [("Drama",)])], "i string, genres array<struct<name: string>>").write.parquet(path)
+    with pytest.raises(SourceError, match=r"list of struct<name:string>; .* such as '\$\.categories\.name'"):
+        files.items(spark, files.FileMap(path, {"item_id": "i", "categories": "genres"}, "parquet"), 1, no_delta)
+
+
+def test_events_without_their_own_key_get_the_usual_one(spark: SparkSession, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("u,i,t,no\n1,a,2017-05-01,\n1,b,2017-05-01, \n1,b,2017-05-01,\n1,b,2017-05-01,7\n")
+    columns = {"user_id": "u", "item_id": "i", "event_type": "'view'", "time": "t", "natural_key": "no"}
+    raw = RawSource((files.events(spark, files.FileMap(str(log), columns), ZONES, no_delta),))
+    written, (counts,) = through(spark, raw, tmp_path)
+    assert len({r["event_id"] for r in written["silver.events"]}) == len(written["silver.events"]) == 3
+    assert counts.per_rule["duplicate"] == 1, "the third is the second again"
+
+
+def test_a_delta_table_is_read_at_one_version_and_known_by_its_rows(spark: SparkSession, store: Store, tmp_path: Path) -> None:
+    path = write_format(spark, store, tmp_path, "delta")
+    input_ = FileInput(path=path, format="delta", columns=COLUMNS)
+    source = Source(adapter="files", name="shop", events=input_)
+
+    def known() -> dict[str, str]:
+        return source_hashes(spark, source, tmp_path, log.foreign)
+
+    seen, before = store.read_pinned(path), known()
+    table = f"delta.`{path}`"
+    spark.sql(f"OPTIMIZE {table} ZORDER BY (who)")
+    assert known() == before and list(before) == ["source.events"]
+    spark.sql(f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1")
+    after = known()
+    assert seen.count() == 12 and store.read_pinned(path).count() == 13 and after != before
+    spark.sql(f"RESTORE TABLE {table} TO VERSION AS OF 0")
+    assert known() not in (before, after), "no file came, and still other rows are there"
+    gone = Source(adapter="files", name="shop", events=input_.model_copy(update={"path": str(tmp_path / "gone")}))
+    with pytest.raises(SourceError, match=r"gone: no Delta table; expected the folder of one"):
+        source_hashes(spark, gone, tmp_path, log.foreign)
 
 
 def test_users_bring_their_answers(spark: SparkSession, tmp_path: Path) -> None:

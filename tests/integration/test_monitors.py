@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from equipoise.job.run import run
 from equipoise.monitors import inputs
-from equipoise.monitors.counts import category_days, event_days
+from equipoise.monitors.counts import category_days, event_days, matured
 from equipoise.monitors.table import fresh
 from equipoise.settings.operations import Monitors
 from equipoise.settings.section import chosen
@@ -30,6 +30,8 @@ from tests.integration.report_tables import Records
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST, AS_OF, NIGHT_BEFORE = date(2020, 2, 17), date(2020, 7, 6), date(2020, 6, 1)
+TOLD_BEFORE = "gold.recommendations"
+"""A table that lacked users in the night before, too."""
 USERS, CATEGORIES = [f"{n:032x}" for n in range(120)], ("tea", "milk", "bread")
 TOML = """
 warehouse = "{folder}/warehouse"
@@ -48,6 +50,19 @@ def job() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_labels_of_a_large_base_are_those_of_a_sample(spark: SparkSession) -> None:
+    """About as many as asked, the same ones at every run; of a small base everybody."""
+    segments = spark.createDataFrame([(f"{n:032x}", n / 1000) for n in range(1000)], "user_id string, p_buys double")
+    bought = [(f"{n:032x}", "purchase", AS_OF + timedelta(days=n % 3)) for n in range(0, 1000, 2)]
+    events = spark.createDataFrame(bought, "user_id string, event_type string, event_date date")
+    whole, part, again = (matured(segments, events, AS_OF, AS_OF + timedelta(days=2), most) for most in (1000, 200, 200))
+    assert list(whole.columns) == ["p", "happened"]
+    assert whole["p"].tolist() == [n / 1000 for n in range(1000)]
+    assert whole["happened"].tolist() == [float(n % 2 == 0 and n % 3 < 2) for n in range(1000)]
+    assert 150 <= len(part) <= 250 and part.equals(again)
+    assert part.merge(whole, on=["p", "happened"]).shape == part.shape
 
 
 def put(store: Store, spark: SparkSession, name: str, records: Records, **slice_of: Any) -> None:
@@ -94,6 +109,8 @@ def write(store: Store, spark: SparkSession) -> None:
     put(store, spark, "gold.recommendations", lists, as_of=AS_OF)
     published = [{"table_name": n, "version": 0, "run_id": "r"} for n in ("gold.user_interests", "gold.user_segments")]
     put(store, spark, "ops.published", published, as_of=NIGHT_BEFORE)
+    earlier = {"day": NIGHT_BEFORE - timedelta(days=1), "monitor": "coverage", "subject": TOLD_BEFORE, "message": "one lacks"}
+    put(store, spark, "ops.monitors", [earlier | {"status": "fail"}], as_of=NIGHT_BEFORE)
     store.create("ops.quality_metrics")
     moment = datetime(2020, 7, 6, 2, tzinfo=UTC)
     gated = Entry("g" * 64, 0, "ingest_events", None, "", "", {}, {}, {}, moment, None, "running", None)
@@ -132,9 +149,10 @@ def test_what_was_planted_is_told_and_what_was_not_is_not(
     asked = [key for key, row in found.items() if row["asks_training"]]
     assert asked == [("score_drift", "all")]
     sent = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
-    assert {(a["monitor"], a["subject"]) for a in sent} == {k for k, s in status.items() if s in ("warn", "fail")}
+    news = {k for k, s in status.items() if s in ("warn", "fail")} - {("coverage", TOLD_BEFORE)}
+    assert {(a["monitor"], a["subject"]) for a in sent} == news, "an alarm is raised once, not every night that it lasts"
     assert "fail: volume all: 40 events of all" in capsys.readouterr().err
-    quiet = [r for r in store.read("ops.monitors").collect() if r["day"] < last]
+    quiet = [r for r in store.read("ops.monitors").collect() if r["as_of"] == AS_OF and r["day"] < last]
     assert len(quiet) == 6 * 3  # volume, mix and amount
     assert not [r for r in quiet if r["status"] in ("warn", "fail") or r["asks_training"]]
     # The same night again changes nothing and tells nobody twice; with stop_on_fail it ends at the gate.
@@ -182,7 +200,7 @@ def test_a_real_year_raises_at_most_one_alarm_in_thirty_days() -> None:
     readings = [*inputs.volume(total, "all", limits), *inputs.category_mix(pd.DataFrame(table, index=days), limits)]
     judged = {r.day for r in readings if r.status != "unknown"}
     nights = [day + timedelta(days=1) for day in sorted(judged)]
-    told = [r for night in nights for r in fresh(readings, night, night - timedelta(days=1))]
+    told = [r for night in nights for r in fresh(readings, night, night - timedelta(days=1), {})]
     sys.stdout.write(f"\n{len(nights)} nights, {len(told)} alarms: " + ", ".join(f"{r.day} {r.monitor} {r.status}" for r in told))
     assert len(nights) > 300
     assert len(told) <= len(nights) / 30

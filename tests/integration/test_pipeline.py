@@ -20,6 +20,11 @@ from tests.pipeline import AS_OF, JOBS, ROOT, SMALL, SMALL_TRAINING, must, submi
 
 pytestmark = pytest.mark.slow
 MOVIELENS_AS_OF = "1998-03-02"
+FEWER_ITEMS = (
+    *("--recommend.value_examples=50000", "--recommend.history_candidates=30", "--recommend.neighbour_candidates=20"),
+    *("--recommend.cosine_candidates=20", "--recommend.popular_candidates=20"),
+)
+"""For lists of ten."""
 
 
 def laws(spark: SparkSession, warehouse: Path, settings: str, as_of: str) -> Laws:
@@ -92,7 +97,7 @@ def test_the_pipeline_runs_on_the_generator_keeps_the_laws_repeats_itself_and_te
 def test_the_pipeline_runs_on_movielens_with_a_settings_file_alone(spark: SparkSession, tmp_path: Path) -> None:
     """A source that is no shop: ratings only, no amounts, several genres per item."""
     warehouse, movielens = tmp_path / "warehouse", "conf/movielens.toml"
-    must(submit("run_all", warehouse, *SMALL_TRAINING, settings=movielens, as_of=MOVIELENS_AS_OF))
+    must(submit("run_all", warehouse, *SMALL_TRAINING, *FEWER_ITEMS, settings=movielens, as_of=MOVIELENS_AS_OF))
     assert laws(spark, warehouse, movielens, MOVIELENS_AS_OF).broken() == {}
 
 

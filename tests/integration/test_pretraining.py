@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,14 +16,9 @@ from equipoise.models import load_package
 from equipoise.models.encoder import load_backbone
 from equipoise.training.registry import Registry
 from tests.conftest import ROOT
-from tests.integration.test_features_job import AS_OF, TOML, fill
-from tests.integration.test_features_job import job as features_job
+from tests.integration.test_features_job import AS_OF, TOML
 from tests.integration.test_training_launch import InThisProcess
 from tests.small_models import tiny_bert
-from tests.unit.features.world import day, random_events
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.slow
 MORE = """
@@ -54,16 +49,14 @@ def job() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def folder(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(small_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     import pyspark.ml.torch.distributor
 
     made, patch = tmp_path_factory.mktemp("pretraining"), pytest.MonkeyPatch()
     patch.setattr(pyspark.ml.torch.distributor, "TorchDistributor", InThisProcess)
     text = TOML.format(warehouse=made / "warehouse", encoder=tiny_bert(made / "bert"))
     (made / "settings.toml").write_text(text.rstrip("\n") + MORE)
-    fill(spark, made / "warehouse", random_events(4, day("01-03"), 200, 400, users=14))
-    module = features_job()
-    assert run(module.JOB, module.run, arguments(made), ROOT / "jobs" / "build_features.py") == 0
+    shutil.copytree(small_features, made / "warehouse")
     yield made
     patch.undo()
 

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.tables import CATALOGUE
@@ -33,16 +32,6 @@ for name in json.loads(sys.argv[1]):
     told[name] = [rows.schema.names, rows.count_rows(), by_duckdb, by_polars]
 print(json.dumps(told))
 """
-
-
-@pytest.fixture(scope="module")
-def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Night:
-    """Published, and a later date half written after it."""
-    made = Night(tmp_path_factory.mktemp("elsewhere"), spark)
-    made.fill()
-    later = made.store.read("gold.user_segments").withColumn("as_of", F.date_add("as_of", 7))
-    made.store.replace(later, "gold.user_segments", {"as_of": AS_OF.replace(day=13)}, fingerprint="later", job="test")
-    return made
 
 
 def said(night: Night, code: str, *arguments: str) -> str:

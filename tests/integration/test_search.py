@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +15,9 @@ from pyspark.sql import SparkSession
 from equipoise.job.run import run
 from equipoise.store import Store
 from tests.conftest import ROOT
-from tests.integration.test_features_job import AS_OF, TOML, fill
-from tests.integration.test_features_job import job as features_job
+from tests.integration.test_features_job import AS_OF, TOML
 from tests.integration.test_training_launch import InThisProcess
 from tests.small_models import tiny_bert
-from tests.unit.features.world import day, random_events
 
 if TYPE_CHECKING:
     from pyspark.sql import Row
@@ -54,22 +53,19 @@ def job() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One warehouse for both tests: building features takes longer than they do."""
+    """One warehouse for both tests."""
     return tmp_path_factory.mktemp("search")
 
 
 @pytest.fixture(scope="module")
-def argv(spark: SparkSession, tmp_path: Path) -> Iterator[list[str]]:
+def argv(small_features: Path, tmp_path: Path) -> Iterator[list[str]]:
     import pyspark.ml.torch.distributor
 
     patch = pytest.MonkeyPatch()
     patch.setattr(pyspark.ml.torch.distributor, "TorchDistributor", InThisProcess)
     (tmp_path / "settings.toml").write_text(text(tmp_path, trials=2))
-    fill(spark, tmp_path / "warehouse", random_events(4, day("01-03"), 200, 400, users=14))
-    argv = ["--settings", str(tmp_path / "settings.toml"), "--as-of", str(AS_OF)]
-    module = features_job()
-    assert run(module.JOB, module.run, argv, ROOT / "jobs" / "build_features.py") == 0
-    yield argv
+    shutil.copytree(small_features, tmp_path / "warehouse")
+    yield ["--settings", str(tmp_path / "settings.toml"), "--as-of", str(AS_OF)]
     patch.undo()
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.errors import ConflictError, ContractError, StoreError
-from equipoise.store import Only, Store, log, registration_sql
+from equipoise.store import Only, Store, is_kept, log, registration_sql
 from equipoise.tables import CATALOGUE
 from equipoise.tables.packing import CELL_VALUES
 
@@ -78,6 +78,38 @@ def test_single_days_are_replaced_and_the_others_stay(spark: SparkSession, store
         write(rows(3.0, *days[:2]), "third", days[1], upon=second or 0)
     with pytest.raises(ConflictError, match=f"another run changed the table since version {first}"):
         write(rows(3.0, days[0]), "third", days[0], upon=first)
+
+
+def test_many_slices_are_known_by_one_look_at_the_log(spark: SparkSession, store: Store) -> None:
+    days = [DAY, date(2017, 10, 9), date(2017, 9, 11), date(2017, 8, 14)]
+    put(store, sequences(spark, 2), "first")
+    put(store, sequences(spark, 0, days[1]), "empty", days[1])
+    put(store, sequences(spark, 2, days[2]), "other", days[2])
+    first = store.rows_version(NAME)
+    put(store, sequences(spark, 3), "second")
+    slices: list[dict[str, object]] = [{"as_of": d} for d in days]
+    assert store.fingerprints(NAME, slices) == ["second", None, "other", None]
+    assert store.rows_version(NAME, at=first) == first != store.rows_version(NAME)
+    spark.sql(f"DELETE FROM delta.`{store.path(NAME)}` WHERE user_id = 'u1'")
+    assert store.fingerprints(NAME, slices) == [None] * 4
+
+
+def test_what_the_caller_keeps_is_kept_once_and_not_let_go(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[DataFrame] = []
+    classic = type(spark.range(1))
+    plain = classic.persist
+    monkeypatch.setattr(classic, "persist", lambda self, *a: held.append(self) or plain(self, *a))
+    put(store, sequences(spark, 2), "a")
+    assert len(held) == 1
+    mine = sequences(spark, 3).persist()
+    put(store, mine, "b")
+    made = mine.withColumn("behaviour_text", F.upper("behaviour_text"))
+    store.replace(made, NAME, {"as_of": DAY}, fingerprint="c", job="test", kept=True)
+    assert len(held) == 2 and is_kept(mine) and not is_kept(made)
+    assert {r["behaviour_text"] for r in store.read(NAME).collect()} == {"MILK"}
+    mine.unpersist()
 
 
 def test_a_row_deleted_by_hand_is_written_again(spark: SparkSession, store: Store) -> None:

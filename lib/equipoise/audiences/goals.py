@@ -89,7 +89,8 @@ def respond(world: World, *, response_days: int, learn_users: int, share: float,
             f"{int(learnt.yes.sum())} answers to {over} campaigns that were over {response_days} days after they began; "
             f"expected {LEAST_ANSWERS} at least",
         )
-    told = responses(whole, model, day=day, size=max(1, int(share * users)))
+    size = max(1, int(share * min(users, learn_users)))  # earlier campaigns are counted among the users drawn, so is this one
+    told = responses(whole, model, day=day, size=size)
     ago = F.concat(F.lit(", the last "), F.col("days_since_answer").cast("int").cast("string"), F.lit(" days ago"))
     reason = F.concat(
         *(F.lit("redeemed offers of "), F.col("answers").cast("string"), F.lit(" of "), F.col("contacts").cast("string")),
@@ -140,9 +141,10 @@ def like(world: World, ids: Sequence[str], *, learn_users: int, seed: int) -> To
         unknown = len(set(ids)) - number
         wanted = f"expected {lookalike.LEAST_SEED} at least, and others"
         return Told(None, f"{number} known users in the seed list ({unknown} ids are unknown), {wanted}")
-    model = lookalike.learnt(lookalike.sample(at, known, users, learn_users, seed), seed)
+    drawn = lookalike.Drawn.of(number, users, learn_users)
+    model = lookalike.learnt(lookalike.sample(at, known, drawn, seed), seed, drawn)
     told = lookalike.likeness(at, model).join(known, "user_id", "left_anti")
-    chance = F.round("p_response", 3).cast("decimal(18,3)").cast("string")
-    reason = F.concat(F.lit("like the seed list: probability "), chance, F.lit(f" among its {number:,} users and others"))
+    chance = F.round("p_response", 5).cast("decimal(18,5)").cast("string")  # one in a thousand of a large base is much
+    reason = F.concat(F.lit("like the seed list: probability "), chance, F.lit(f" among its {number:,} users and all others"))
     facts = {"learnt_from": number, "seed_found": None if model.found != model.found else model.found}
     return Told(told.select("user_id", "p_response", F.col("p_response").alias("worth"), reason.alias("reason")), facts=facts)

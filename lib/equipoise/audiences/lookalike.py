@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,22 +45,41 @@ def columns(profile: DataFrame, vectors: DataFrame) -> DataFrame:
     return both.select("user_id", F.concat("h", F.col("vector").cast("array<double>")).alias("x"))
 
 
-def sample(of: DataFrame, seed_users: DataFrame, users: int, most: int, seed: int) -> pd.DataFrame:
-    """user_id, x and is_seed on the driver, by user_id: the seed's users and a seeded sample of about `most` others.
+@dataclass(frozen=True)
+class Drawn:
+    """Parts of the seed's users and of the others that are learnt from, in (0, 1]."""
+
+    seed: float = 1.0
+    others: float = 1.0
+
+    @staticmethod
+    def of(number: int, users: int, most: int) -> Drawn:
+        """About `most` of the `number` users of the seed, and of all `users` as many, at most."""
+        parts = (max(1, int(PER_MILLION * min(1.0, most / max(1, n)))) / PER_MILLION for n in (number, users))
+        return Drawn(*parts)
+
+
+def sample(of: DataFrame, seed_users: DataFrame, drawn: Drawn, seed: int) -> pd.DataFrame:
+    """user_id, x and is_seed on the driver, by user_id: a seeded sample of the seed's users and of the others.
 
     Args:
-        of: see `columns`, of `users` users.
+        of: see `columns`.
         seed_users: user_id.
     """
-    marked = of.join(F.broadcast(seed_users.select("user_id", F.lit(True).alias("is_seed"))), "user_id", "left")
-    share = int(PER_MILLION * min(1.0, most / max(1, users)))
-    drawn = F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share
-    kept = marked.filter(F.col("is_seed").isNotNull() | drawn).withColumn("is_seed", F.col("is_seed").isNotNull())
+    marked = of.join(seed_users.select("user_id", F.lit(True).alias("is_seed")), "user_id", "left")
+    marked = marked.withColumn("is_seed", F.col("is_seed").isNotNull())
+    share = F.when(F.col("is_seed"), F.lit(round(drawn.seed * PER_MILLION))).otherwise(F.lit(round(drawn.others * PER_MILLION)))
+    kept = marked.filter(F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share)
     return kept.toPandas().sort_values("user_id", ignore_index=True)
 
 
-def learnt(rows: pd.DataFrame, seed: int) -> Likeness:
-    """Learnt from the whole list; `found`: of a fifth of all rows held out, the share of its seed users in its best tenth.
+def learnt(rows: pd.DataFrame, seed: int, drawn: Drawn = Drawn()) -> Likeness:
+    """Learnt from all rows, told of all users: what sampling did to the odds is taken off the intercept (King & Zeng, Logistic
+    Regression in Rare Events Data, Political Analysis 2001, eq. 7). `found`: of a fifth of all rows held out, the share of its
+    seed users in its best tenth, each row counting for those that it was drawn from.
+
+    Args:
+        drawn: how the rows were.
 
     Raises:
         ValueError: with fewer than LEAST_SEED seed users, or nobody else.
@@ -72,14 +92,16 @@ def learnt(rows: pd.DataFrame, seed: int) -> Likeness:
     found = float("nan")
     if first is not None and yes[held].any():
         score = first.log_odds(x[held])
-        top = np.argsort(-score, kind="stable")[: max(1, int(TENTH * held.sum()))]
+        order, stands_for = np.argsort(-score, kind="stable"), np.where(yes[held], 1.0 / drawn.seed, 1.0 / drawn.others)
+        first_tenth = np.cumsum(stands_for[order]) <= TENTH * stands_for.sum()
+        top = order[: max(1, int(first_tenth.sum()))]
         found = float(yes[held][top].sum() / yes[held].sum())
     whole = _fit(x, yes)
-    return Likeness(whole.mean, whole.scale, whole.weight, whole.intercept, found)
+    return Likeness(whole.mean, whole.scale, whole.weight, whole.intercept + math.log(drawn.others / drawn.seed), found)
 
 
 def likeness(of: DataFrame, model: Likeness) -> DataFrame:
-    """user_id and p_response: the chance, among the rows learnt from, to be of the seed; native expressions.
+    """user_id and p_response: the chance, among all users, to be of the seed; native expressions.
 
     Args:
         of: see `columns`.

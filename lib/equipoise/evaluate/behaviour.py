@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,12 @@ def countable_trips(behaviour: Behaviour, catalogue: Catalogue, excluded: Sequen
     """The rows before `end` that make a trip, by the rule at `origin`, with an item that counts (see `Catalogue.countable`)."""
     trips = behaviour.where(behaviour.trips(origin) & (behaviour.item >= 0) & (behaviour.day < end))
     return trips.where(catalogue.countable(excluded)[trips.item])
+
+
+def log_end(events: DataFrame) -> date | None:
+    """The day after the last one with an event (local dates), as if that one were whole; None: silver.events is empty."""
+    last = events.agg(F.max("event_date")).collect()[0][0]
+    return last + timedelta(days=1) if last else None
 
 
 def sample_users(users: DataFrame, seed: int, most: int = MAX_USERS) -> tuple[NDArray[Any], int]:

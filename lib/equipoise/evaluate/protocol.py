@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Literal
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-from equipoise.errors import SettingsError
 from equipoise.recommend.lists import Policy
 from equipoise.recommend.rules import Rules
 from equipoise.recommend.table import Popularity
@@ -17,7 +17,8 @@ from equipoise.recommend.table import Popularity
 
 @dataclass(frozen=True)
 class Protocol:
-    """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`.
+    """Dates, ladder, parameters of baselines and lists. Days are local; labels end before `labels_until`, no
+    later than the log.
 
     prior: pseudo-weight of the population and exponent that the model started from.
     policy, popularity: how the published lists were made; rules: what they leave out. frontier: the λ to try;
@@ -43,19 +44,15 @@ class Protocol:
     floors: bool
     response_days: int
 
-    def __post_init__(self) -> None:
-        days = max(self.window_days, self.horizon_days)
-        if self.labels_until < self.as_of + timedelta(days=days):
-            enough = self.as_of + timedelta(days=days)
-            raise SettingsError(
-                f"evaluate.labels_until = {self.labels_until} leaves no whole label window after as_of {self.as_of}: windows "
-                f"have {self.window_days} and labels {self.horizon_days} days; set it to {enough} or later"
-            )
+    @property
+    def label_days(self) -> int:
+        """Days of a whole label window."""
+        return max(self.window_days, self.horizon_days)
 
     def origins(self) -> list[date]:
-        """as_of and every window boundary after it that a whole label window follows."""
+        """as_of and every window boundary after it that a whole label window follows; none where the first is not over."""
         step = timedelta(days=self.window_days)
-        room = self.labels_until - self.as_of - timedelta(days=max(self.window_days, self.horizon_days))
+        room = self.labels_until - self.as_of - timedelta(days=self.label_days)
         return [self.as_of + k * step for k in range(room // step + 1)]
 
 
@@ -68,25 +65,41 @@ class ListTables:
     budgets: DataFrame
     recommendations: DataFrame
 
+    def of(self, users: DataFrame) -> ListTables:
+        """Of these users alone (user_id); what everybody answered stays."""
+        return replace(self, **{name: _of(getattr(self, name), users) for name in ("values", "budgets", "recommendations")})
+
 
 @dataclass(frozen=True)
 class Tables:
     """Frames of one as_of: what is published, what it was made from, and the log with the time after as_of.
 
-    examples, validation: rows whose labels end at or before as_of, for the baselines that learn. spec: their categories.
+    examples, validation, spec: examples and their categories, for the baselines that learn; of another date where build_features
+    has run since. item_vectors: None where they are of another model than the users' vectors.
     """
 
     lists: ListTables | None
+    item_vectors: DataFrame | None
     events: DataFrame
     items: DataFrame
     item_categories: DataFrame
     users: DataFrame
     profile: DataFrame
+    sequences: DataFrame
     vectors: DataFrame
     interests: DataFrame
     segments: DataFrame
     migration: DataFrame
-    item_vectors: DataFrame
     examples: DataFrame
     validation: DataFrame
     spec: DataFrame
+
+    def of(self, users: DataFrame) -> Tables:
+        """Of what has rows per user those of these users alone (user_id); the log, items and examples stay whole."""
+        names = ("users", "profile", "sequences", "vectors", "interests", "segments", "migration")
+        mine = {name: _of(getattr(self, name), users) for name in names}
+        return replace(self, lists=self.lists.of(users) if self.lists else None, **mine)
+
+
+def _of(frame: DataFrame, users: DataFrame) -> DataFrame:
+    return frame.join(F.broadcast(users), "user_id", "left_semi")

@@ -116,7 +116,7 @@ def _value(user: Ints, rows: pd.DataFrame, users: int) -> tuple[Floats, Floats |
 
 def contacts(events: DataFrame, behaviour: Behaviour, until: date) -> Contacts:
     """Who was contacted by which campaign before `until`, and who answered, of the users."""
-    rows = contacted(events, as_of=until).toPandas()
+    rows = contacted(_ours(events, behaviour), as_of=until).toPandas()
     user, rows = _of_users(rows, behaviour)
     found = unpacked_contacts(rows)
     return Contacts(user[found.user], found.campaign, found.day, found.answer)
@@ -158,8 +158,7 @@ def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k
 
 def candidate_sets(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue) -> dict[str, Ints]:
     """Source → keys user · items + item of the candidates in gold.user_item_values that it brought."""
-    ours = values.sparkSession.createDataFrame(pd.DataFrame({"user_id": behaviour.users}))
-    pairs = values.join(F.broadcast(ours), "user_id").select("user_id", "item_id", F.explode("sources").alias("source"))
+    pairs = _ours(values, behaviour).select("user_id", "item_id", F.explode("sources").alias("source"))
     user, rows = _of_users(pairs.toPandas(), behaviour)
     keys = user * len(catalogue.items) + catalogue.item_numbers(rows["item_id"].to_numpy(dtype=str))
     return {str(name): keys[at] for name, at in rows.groupby("source").indices.items()}
@@ -174,29 +173,40 @@ def features(profile: DataFrame, behaviour: Behaviour) -> Floats:
     return out
 
 
-def training_rows(examples: DataFrame) -> tuple[Floats, Ints, Floats]:
-    """Features (n, 12), class and spend of feature.examples, in a fixed order."""
-    rows = examples.select("user_id", "cut_day", "features", "label_value", "label_spend").toPandas()
+def training_rows(examples: DataFrame, until: int) -> tuple[Floats, Ints, Floats]:
+    """Features (n, 12), class and spend of feature.examples cut on day `until` or before, in a fixed order."""
+    known = examples.filter(F.col("cut_day") <= until)
+    rows = known.select("user_id", "cut_day", "features", "label_value", "label_spend").toPandas()
     rows = rows.assign(user=rows["user_id"].map(lambda u: bytes(u).hex())).sort_values(["cut_day", "user"])
-    x = np.stack([np.frombuffer(f, dtype="<f4") for f in rows["features"]]).astype(np.float64)
+    x = np.frombuffer(b"".join(map(bytes, rows["features"])), dtype="<f4").reshape(len(rows), len(H_FEATURES)).astype(np.float64)
     return x, rows["label_value"].to_numpy(dtype=np.int64), rows["label_spend"].to_numpy(dtype=np.float64)
 
 
+def last_cut(*examples: DataFrame) -> int:
+    """The last day at which examples were cut; 0 without any."""
+    found = [e.agg(F.max("cut_day")).collect()[0][0] for e in examples]
+    return max((day for day in found if day is not None), default=0)
+
+
 def item_texts(
-    items: DataFrame, vectors: DataFrame, catalogue: Catalogue, wanted: Ints
-) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
-    """Texts and unit vectors (n, d) of silver.items and feature.item_vectors, in the order of `wanted` catalogue numbers.
+    items: DataFrame, vectors: DataFrame | None, catalogue: Catalogue, wanted: Ints
+) -> tuple[NDArray[np.str_], NDArray[np.float32] | None]:
+    """Texts and unit vectors (n, d) of silver.items and feature.item_vectors, in the order of `wanted` catalogue numbers; no
+    vectors where there is no such table.
 
     Raises:
         ContractError: when one of them lacks an item.
     """
-    texts, encoded = (_of_items(f, c, catalogue, wanted) for f, c in ((items, ("text",)), (vectors, ("vector",))))
-    both = texts.merge(encoded, on="item_id").sort_values("item_id", ignore_index=True)
+    both = _of_items(items, ("text",), catalogue, wanted).sort_values("item_id", ignore_index=True)
+    if vectors is not None:
+        encoded = _of_items(vectors, ("vector",), catalogue, wanted)
+        both = both.merge(encoded, on="item_id").sort_values("item_id", ignore_index=True)
     if len(both) != len(wanted):
         raise ContractError(
             f"feature.item_vectors and silver.items together know {len(both):,} of {len(wanted):,} items; run score_users again"
         )
-    return both["text"].fillna("").to_numpy(dtype=str), np.stack(both["vector"].to_list()).astype(np.float32)
+    stacked = np.stack(both["vector"].to_list()).astype(np.float32) if vectors is not None else None
+    return both["text"].fillna("").to_numpy(dtype=str), stacked
 
 
 def item_attributes(items: DataFrame, catalogue: Catalogue, wanted: Ints) -> pd.DataFrame:
@@ -209,6 +219,12 @@ def _of_items(frame: DataFrame, columns: Sequence[str], catalogue: Catalogue, wa
     """item_id and the columns, of the `wanted` catalogue numbers, in no order."""
     ids = frame.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
     return frame.select("item_id", *columns).join(F.broadcast(ids), "item_id").toPandas()
+
+
+def _ours(frame: DataFrame, behaviour: Behaviour) -> DataFrame:
+    """Its rows of the evaluated users."""
+    ids = frame.sparkSession.createDataFrame(pd.DataFrame({"user_id": behaviour.users}))
+    return frame.join(F.broadcast(ids), "user_id", "left_semi")
 
 
 def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:

@@ -16,7 +16,7 @@ from equipoise.evaluate.arrays import Bools, Floats, Ints, shares
 from equipoise.evaluate.baselines import answers as told
 from equipoise.evaluate.baselines import logit, newcomers, pairs, trees
 from equipoise.evaluate.baselines import value as money
-from equipoise.evaluate.baselines.interests import Counts
+from equipoise.evaluate.baselines.interests import Counts, population
 from equipoise.evaluate.behaviour import Behaviour, Catalogue, countable_trips, day_number, sample_users
 from equipoise.evaluate.names import ENSEMBLE, METHODS, RANKER, VALUES
 from equipoise.evaluate.protocol import ListTables, Protocol, Tables
@@ -167,7 +167,7 @@ class Evaluation:
         start = day_number(origin)
         answers: dict[str, Sequence[Floats]] = {n: [q] for n, q in interests.counting(counts, number).items()}
         if here:
-            base, how = self._population(), one.popularity
+            base, how = self._population(counts, number), one.popularity
             prior = interests.prior(self.behaviour, self.catalogue, start, how.event_weights, how.half_life_days, one.prior, base)
             answers |= {
                 **{name: [p.shares for p in found] for name, found in self.modelled.items()},
@@ -218,19 +218,15 @@ class Evaluation:
         if len(found.items) < new_items.LONG or not len(found.users):
             return []
         texts, vectors = published.item_texts(self.tables.items, self.tables.item_vectors, self.catalogue, found.needed)
-        by_model = new_items.kernel(found, texts, lambda _, first: vectors[first])
         by_attributes = new_items.kernel(found, texts, new_items.attributes)
         learnt = self._newcomer_scores(found, start)
-        scores = {
-            **learnt,
-            **(
-                {f"{RANKER} + {self.model} kernel": learnt[RANKER] + TEXT_WEIGHT * new_items.standard(by_model)} if learnt else {}
-            ),
-            **new_items.leaf_scores(found, np.unique(self.catalogue.leaf, return_inverse=True)[1]),
-            "attribute_kernel": by_attributes,
-            f"{self.model} kernel": by_model,
-            f"{self.model} kernel + attributes": by_model + by_attributes,
-        }
+        mine, both, name = {}, {}, f"{self.model} kernel"
+        if (encoded := vectors) is not None:
+            mine[name] = by_model = new_items.kernel(found, texts, lambda _, first: encoded[first])
+            mine[f"{name} + attributes"] = by_model + by_attributes
+            both = {f"{RANKER} + {name}": s + TEXT_WEIGHT * new_items.standard(by_model) for s in learnt.values()}
+        leaf = new_items.leaf_scores(found, np.unique(self.catalogue.leaf, return_inverse=True)[1])
+        scores = {**learnt, **both, **leaf, "attribute_kernel": by_attributes, **mine}
         modelled = {name for name in scores if self.model in name}
         return [new_items.comparison(found, scores, modelled, one.as_of, self.groups)]
 
@@ -322,9 +318,12 @@ class Evaluation:
         return {name: told.of(method(asked), asked, tested) for name, method in methods.items()}
 
     def _explicit(self, tested: Ints) -> dict[str, Answer]:
-        """Logit and ridge, and boosted trees, on 12 features: fitted on the examples whose labels end at or before as_of."""
-        parts = [published.training_rows(e) for e in (self.tables.examples, self.tables.validation)]
+        """Logit and ridge, and boosted trees, on 12 features: fitted on the examples whose labels end at or before as_of; none
+        where they have fewer than two classes."""
+        parts = [published.training_rows(e, self._last_cut) for e in (self.tables.examples, self.tables.validation)]
         x, label, spend = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if len(np.unique(label)) < 2:
+            return {}
         money = spend if self.protocol.has_amounts else None
         mine = published.features(self.tables.profile, self.behaviour)[tested]
         linear, boosted = logit.fit(x, label, money), trees.fit(x, label, money, self.protocol.seed)
@@ -361,8 +360,15 @@ class Evaluation:
     def _share(self, column: str) -> Floats:
         return published.shares_of(self.tables.interests, column, self.behaviour, self.catalogue)
 
-    def _population(self) -> Floats:
-        """(categories,) population_share of feature.example_spec."""
+    @property
+    def _last_cut(self) -> int:
+        """The last day whose label window ends at or before as_of."""
+        return day_number(self.protocol.as_of) - self.protocol.label_days
+
+    def _population(self, counts: Counts, number: int) -> Floats:
+        """(categories,) population_share of feature.example_spec; of the last closed window where that is of a later date."""
+        if published.last_cut(self.tables.examples, self.tables.validation) > self._last_cut:
+            return population(counts, number)
         spec = self.tables.spec.select("category", "population_share").toPandas()
         out: Floats = np.zeros(len(self.catalogue.categories))
         out[self.catalogue.category_numbers(spec["category"].to_numpy(dtype=str))] = spec["population_share"].to_numpy()

@@ -4,8 +4,9 @@ those that had users held out; and what the current one and its sisters say with
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -36,12 +37,15 @@ class Beside:
         return bool(self.rivals) and self.rival_route == "tower"
 
 
-def beside(registry: Registry, current: ModelMeta, seeds: int) -> Beside:
+def beside(registry: Registry, current: ModelMeta, seeds: int, as_of: date | None = None) -> Beside:
     """Published models on the current one's tables and categories, by id; with the current one at most `seeds` of each route.
 
-    Sisters also share all settings but the seed and what only promotion asks for.
+    Sisters also share all settings but the seed and what only promotion asks for. With `as_of` those that have seen labels after
+    it are left out.
     """
     metas = {m: told_meta(registry.path(m)) for m in registry.ids() if m != current.model_id}
+    if as_of is not None:
+        metas = {name: m for name, m in metas.items() if not seen_after(m, as_of)}
     made_of = current.table_versions, current.categories
     same = {name: m for name, m in metas.items() if (m.table_versions, m.categories) == made_of}
     sisters = [name for name, m in same.items() if _but_seed(m) == _but_seed(current)]
@@ -53,9 +57,15 @@ def beside(registry: Registry, current: ModelMeta, seeds: int) -> Beside:
     return Beside(tuple(sisters[: max(0, seeds - 1)]), tuple(rivals[:seeds]), route, strangers, held_out)
 
 
+def seen_after(meta: ModelMeta, as_of: date) -> str:
+    """Until when (ISO) the model has seen labels, where that is after as_of; else empty."""
+    seen = meta.dates.get("seen_until", "")
+    return seen if seen > as_of.isoformat() else ""
+
+
 @contextmanager
 def every_model(
-    registry: Registry, current: ModelMeta, seeds: int, tables: Tables, sequences: DataFrame, setup: Setup
+    registry: Registry, current: ModelMeta, others: Beside, tables: Tables, setup: Setup
 ) -> Iterator[tuple[dict[str, list[DataFrame]], HeldOut | None]]:
     """Per method name frames like feature.user_vectors, the current route's and in it the current model's first; and whom the
     models named UNSEEN did not train on.
@@ -63,15 +73,15 @@ def every_model(
     What the others say is computed in the block, before the vectors of items go that towers read.
 
     Args:
-        sequences: feature.sequences of the as_of of `tables`.
+        current: the model that made the vectors of `tables`. others: see `beside`.
         setup: how the workers run a model; its path is replaced.
     """
-    others = beside(registry, current, seeds)
-    mine = METHODS[current.route]
-    with with_items(setup, "tower" if others.reads_items else current.route, tables.item_vectors, registry.scratch) as served:
+    mine, items = METHODS[current.route], tables.item_vectors
+    route = "tower" if others.reads_items else current.route
+    with nullcontext(setup) if items is None else with_items(setup, route, items, registry.scratch) as served:
 
         def said(models: Sequence[str], how: Setup = served) -> list[DataFrame]:
-            return _vectors(registry, models, current, tables.profile, sequences, how)
+            return _vectors(registry, models, current, tables.profile, tables.sequences, how)
 
         found = {mine: [tables.vectors, *said(others.sisters)]}
         if others.rivals:

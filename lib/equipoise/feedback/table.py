@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 import numpy as np
@@ -146,7 +147,8 @@ def budgets(
     """
     share = F.col("observed_share")
     bits = F.when(share > 0, -share * F.log2(share)).otherwise(0.0)
-    known = interests.groupBy("user_id").agg(F.sum(bits).alias("entropy_bits"), F.sum("evidence").alias("evidence"))
+    sums = exact_sum(bits).alias("entropy_bits"), exact_sum(F.col("evidence")).alias("evidence")
+    known = interests.groupBy("user_id").agg(*sums)
     own = trials.groupBy("user_id").agg(
         F.count(F.lit(1)).alias("trials"), exact_sum(F.col("expected")).alias("expected"), F.sum("response").alias("responses")
     )
@@ -156,16 +158,22 @@ def budgets(
     prior = F.lit(strength * overall)
     ratio = (prior + F.col("responses")) / (prior + F.col("expected") * F.lit(overall))
     found = found.withColumns({"ratio": ratio, "weighed": F.log1p("evidence")})
-    spread = found.agg(*[f(c).alias(f"{c}_{f.__name__}") for c in ("entropy_bits", "weighed") for f in (F.mean, F.stddev_pop)])
-    row = spread.first()
+    middle = _means(found, {c: F.col(c) for c in ("entropy_bits", "weighed")})
+    square = _means(found, {c: (F.col(c) - F.lit(m)) * (F.col(c) - F.lit(m)) for c, m in middle.items()})
     z = F.lit(0.0)
-    for c in ("entropy_bits", "weighed"):
-        middle, width = (row[f"{c}_mean"], row[f"{c}_stddev_pop"]) if row else (0.0, 0.0)
-        z = z + ((F.col(c) - F.lit(float(middle or 0.0))) / F.lit(float(width)) if width and width > SAME else F.lit(0.0))
+    for c, m in middle.items():
+        width = square[c] ** 0.5
+        z = z + ((F.col(c) - F.lit(m)) / F.lit(width) if width > SAME else F.lit(0.0))
     factored = found.withColumn("factor", F.col("ratio") * F.pow(F.lit(2.0), -z / 4))
-    mean = factored.agg(F.mean("factor")).first()
-    usual = float(mean[0]) if mean and mean[0] else 1.0
+    usual = _means(factored, {"factor": F.col("factor")})["factor"] or 1.0
     return factored.withColumn("slots", _slots(F.col("factor") / F.lit(usual), slots, most)).drop("weighed")
+
+
+def _means(rows: DataFrame, columns: Mapping[str, Column]) -> dict[str, float]:
+    """Means of the columns, the same in any order of the rows; 0 without rows."""
+    sums = rows.agg(F.count(F.lit(1)).alias("rows"), *[exact_sum(column).alias(name) for name, column in columns.items()])
+    row = sums.collect()[0]
+    return {name: (row[name] or 0.0) / max(row["rows"], 1) for name in columns}
 
 
 def _slots(factor: Column, slots: int, most: int) -> Column:

@@ -50,9 +50,10 @@ class Predictor:
         self._device = device
         self._tokens_per_batch = tokens_per_batch
         self._texts = TextVectors(package.model.encoder, package.tokenizer, device=device, tokens_per_batch=tokens_per_batch)
-        if without_text:  # what reads the vector falls silent; the rest of the head is what counting found
-            torch.nn.init.zeros_(package.model.heads.category.out.weight)
-            torch.nn.init.zeros_(package.model.heads.category.out.bias)
+        if without_text:  # what reads the vector falls silent, with what it learnt of the features beside it
+            for out in (package.model.heads.category.out, package.model.heads.value.out):
+                torch.nn.init.zeros_(out.weight)
+                torch.nn.init.zeros_(out.bias)
         self._trends = torch.tensor(trends, dtype=torch.float32, device=device)
 
     @classmethod
@@ -70,8 +71,9 @@ class Predictor:
         without_text: bool = False,
     ) -> Self:
         """The model published at `path`; `items`: file of an `ItemTable`, for a tower; none: the items of its examples; `less`:
-        how its encoder is made smaller; `without_text`: nothing in place of users' vectors, so that counts alone speak. Sets the
-        number of torch threads of this process.
+        how its encoder is made smaller; `without_text`: the parts of the heads that read users' vectors are left out, so
+        that counts alone speak: categories are what counting found, the value class is the logit on the explicit features. What
+        those parts learnt of the features goes with them. Sets the number of torch threads of this process.
 
         Raises:
             ModelError: when the package is incomplete or damaged, or the machine lacks the device.

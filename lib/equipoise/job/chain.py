@@ -12,7 +12,7 @@ from types import ModuleType
 
 from pyspark.sql import SparkSession
 
-from equipoise.errors import EquipoiseError
+from equipoise.errors import EquipoiseError, GateError
 from equipoise.job.context import say
 from equipoise.job.run import run
 from equipoise.settings import Settings, help_text, parse_command_line
@@ -69,7 +69,11 @@ def steps(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def run_chain(folder: Path, argv: Sequence[str]) -> int:
-    """Exit code of the first job that did not end well, else 0; the jobs are the files of `folder`."""
+    """Exit code of the first job that did not end well, else 0; the jobs are the files of `folder`.
+
+    A model that its gate did not let in ends nothing: CURRENT is as it was, the jobs after it go on with that, and the code is
+    the gate's.
+    """
     if "--help" in argv or "-h" in argv:
         sys.stdout.write(help_text("run_all", (sys.modules["__main__"].__doc__ or "").strip(), needs_as_of=True) + "\n")
         return 0
@@ -78,7 +82,7 @@ def run_chain(folder: Path, argv: Sequence[str]) -> int:
     except EquipoiseError as error:
         say("run_all", f"failed: {error}")
         return error.exit_code
-    started = time.monotonic()
+    started, gated = time.monotonic(), 0
     for name, more in steps(settings):
         since = time.monotonic()
         sys.stderr.write(f"\n== {' '.join((name, *more))}\n")
@@ -86,13 +90,16 @@ def run_chain(folder: Path, argv: Sequence[str]) -> int:
         module = _load(path)
         job = replace(module.JOB, promotes=not more)  # a model of a further seed is there to be evaluated, not used
         code = run(job, module.run, [*argv, *more], path)
-        if code:
+        if code == GateError.exit_code and name == "finetune_encoder" and job.promotes:
+            gated = code
+            sys.stderr.write(f"== {name}: tonight's model was not let in; what comes after it goes on with CURRENT\n")
+        elif code:
             sys.stderr.write(f"== {name} ended with exit code {code}\n")
             return code
         sys.stderr.write(f"== {name} took {time.monotonic() - since:.0f} s\n")
         _forget()
     sys.stderr.write(f"\nThe whole pipeline took {time.monotonic() - started:.0f} s.\n")
-    return 0
+    return gated
 
 
 def _load(path: Path) -> ModuleType:

@@ -18,7 +18,7 @@ from equipoise.errors import ConflictError, ContractError, StoreError
 from equipoise.places import SCHEME, is_remote
 from equipoise.settings import Settings
 from equipoise.spark.remote import local_copies
-from equipoise.store import Only, Store
+from equipoise.store import Only, Store, is_kept
 from equipoise.tables import CATALOGUE
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Context:
         `only`: of the slice, only the rows of these days are replaced.
         `done` false: the run is about to end at a gate, and the same run again has to come there again instead of being skipped.
         """
-        table = CATALOGUE[name]
+        table, kept = CATALOGUE[name], is_kept(frame)
         if name not in self.job.writes or set(values) != set(table.slice_by):
             declared = f"{self.job.writes}, slices by {table.slice_by}"
             raise ContractError(f"{self.job.name} writes {name} {values}; declared: {declared}")
@@ -184,7 +184,7 @@ class Context:
         started, mark = time.monotonic(), self.run_id if done else f"{self.run_id} gated"
         mark = self.partly(only.upon) if only else mark
         written = self.store.replace(
-            frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions, only=only
+            frame, name, values, fingerprint=mark, job=self.job.name, keep_partitions=keep_partitions, only=only, kept=kept
         )
         self.outputs[name] = written.version
         self.rows_out[name] = 0 if written.skipped else written.rows

@@ -46,6 +46,8 @@ class Night:
     ctx: Context
     recipe: build.Recipe
     _upon: dict[str, int] = field(default_factory=dict)
+    _again: DataFrame | None = None
+    """Users whose events are all looked at again, kept until their latest are written."""
 
     @cached_property
     def events(self) -> DataFrame:
@@ -99,6 +101,8 @@ class Night:
             return "features.incremental is off"
         if self.state is None:
             return f"no earlier night is known ({STATE} has no row)"
+        if not self.state.days:
+            return f"the night of {self.state.as_of} was counted with features.incremental off and noted no days"
         if self.state.basis != self.basis:
             return f"settings, code or tokenizer are not those of the night of {self.state.as_of}"
         for name in (DAILY, SHARES, LATEST):
@@ -199,19 +203,21 @@ class Night:
         else:
             newest = mine = latest(self._candidates(), at, r.max_items).persist()
         self.ctx.replace(LATEST, mine, {})
+        if self._again is not None:
+            self._again.unpersist()
         return newest
 
     def _candidates(self) -> DataFrame:
         """Events among which everybody's latest are: those of the last night, and those of the days that differ. Of a user whose
         latest events lie on such a day any event may have gone, so that all of theirs are looked at again."""
         before, changed = self._pinned(LATEST), F.col("event_date").isin(self.touched)
-        again = before.filter(changed).select("user_id").distinct().persist()
+        again = self._again = before.filter(changed).select("user_id").distinct().persist()
         columns = before.columns
         found = before.unionByName(self.events.filter(changed).select(*columns))
         if again.isEmpty():
             return found
-        whole = self.events.join(F.broadcast(again), "user_id", "left_semi").select(*columns)
-        return found.join(F.broadcast(again), "user_id", "left_anti").unionByName(whole)
+        whole = self.events.join(again, "user_id", "left_semi").select(*columns)
+        return found.join(again, "user_id", "left_anti").unionByName(whole)
 
     def _earlier_trends(self) -> DataFrame:
         """Trends at the cuts of the examples, as the last night wrote them."""
@@ -228,12 +234,16 @@ class Night:
         return made.sequences
 
     def _leave_state(self) -> None:
+        """What the next night has to know. Without features.incremental no marks: they cost a pass over all events, and only a
+        night that goes on reads them."""
         for name in EXAMPLES:
             if name not in self.ctx.outputs:
                 self.ctx.keep(name)
         tables = {n: self.ctx.outputs[n] for n in (DAILY, SHARES, LATEST, *EXAMPLES)}
-        days = [(d, m.events, m.counted, m.worded) for d, m in sorted(self.days.items())]
-        row = (self.ctx.job.name, self.ctx.run_id, self.recipe.as_of, self.basis, self.examples_from, tables, days)
+        on = self.ctx.settings.features.incremental
+        days = [(d, m.events, m.counted, m.worded) for d, m in sorted(self.days.items())] if on else []
+        examples = self.examples_from if on else ""
+        row = (self.ctx.job.name, self.ctx.run_id, self.recipe.as_of, self.basis, examples, tables, days)
         self.ctx.replace(STATE, self.ctx.spark.createDataFrame([row], FEATURE_STATE.struct_type()), {})
 
 

@@ -18,6 +18,7 @@ from equipoise.errors import EquipoiseError, GateError, StoreError
 from equipoise.job.context import Context, Job, absolute, say
 from equipoise.job.identity import code_version, run_id, sha256
 from equipoise.job.lock import slice_lock
+from equipoise.job.reach import require_reach
 from equipoise.places import LOST_COMMITS, scheme
 from equipoise.settings import Invocation, Settings, help_text, parse_command_line, resolve
 from equipoise.spark.remote import exists
@@ -46,7 +47,7 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
     try:
         invocation = parse_command_line(argv, needs_as_of=job.needs_as_of)
         as_of = invocation.as_of if job.needs_as_of else None
-        lock_name = as_of.isoformat() if as_of else invocation.settings.source.name
+        lock_name = _locked_by(job, as_of, invocation.settings.source.name)
         one_writer = scheme(invocation.settings.warehouse) in LOST_COMMITS
         told = (lambda text: say(job.name, text)) if one_writer else None
         with slice_lock(invocation.settings.home, job.name, lock_name, alone=told):
@@ -58,6 +59,13 @@ def run(job: Job, body: Body, argv: list[str], job_file: Path) -> int:
     except Exception:
         say(job.name, f"failed unexpectedly\n{traceback.format_exc()}")
         return 1
+
+
+def _locked_by(job: Job, as_of: date | None, source: str) -> str:
+    """What a run of the job has to itself: its date; every date, where a table that it writes holds one of them at a time."""
+    if as_of is None:
+        return source
+    return as_of.isoformat() if all(CATALOGUE[name].slice_by for name in job.writes) else "any_date"
 
 
 def _run_locked(job: Job, body: Body, invocation: Invocation, as_of: date | None, job_file: Path) -> None:
@@ -74,6 +82,8 @@ def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: d
     settings_dir = invocation.settings_path.resolve().parent
     registry = _registry(home, settings, settings_dir) if job.uses_model or job.publishes_model else None
     inputs = _pin(store, job)
+    if as_of:
+        require_reach(store, job, as_of)
     if registry and job.publishes_model and registry.settle():
         say(job.name, f"an interrupted move of CURRENT was ended: it is {registry.named()}")
     model_id = _current(registry) if registry and job.uses_model else None
@@ -83,7 +93,7 @@ def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: d
     extra |= job.of_registry(settings, registry, as_of) if job.of_registry and registry and as_of else {}
     published = {name: _published_before(store, name, as_of) for name in job.earlier} if as_of else {}
     extra |= {f"{name} of {day}": made for name, dated in published.items() for day, made in dated.items()}
-    rows = {name: store.rows_version(name) for name in job.reads}
+    rows = {name: store.rows_version(name, at=version) for name, version in inputs.items()}
     identity = run_id(job.name, as_of, sha256(chosen), code, rows, model_id, extra)
     ctx = Context(
         job,
@@ -113,12 +123,20 @@ def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: d
             body(ctx)
     except BaseException as error:
         status = "gated" if isinstance(error, GateError) else "failed"
-        ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status=status, message=str(error)[:1000]))
+        _leave(ledger, replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status=status, message=str(error)[:1000]))
         raise
     finally:
         ctx.forget_copies()
     ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status="done"))
     say(job.name, f"done in {time.monotonic() - started:.0f} s, run {identity[:8]}")
+
+
+def _leave(ledger: Ledger, entry: Entry) -> None:
+    """The row of a run that ended early. That it cannot be written is said; what ended the run is what the caller has to hear."""
+    try:
+        ledger.finish(entry)
+    except Exception as error:  # Spark's errors have no common class
+        say(entry.job, f"ops.runs: the row of this run stays as it is and says running, it ended as {entry.status}: {error}")
 
 
 def _decisive(job: Job, settings: Settings) -> dict[str, object]:
@@ -150,9 +168,13 @@ def _published_before(store: Store, name: str, as_of: date) -> dict[date, str]:
     if store.version("ops.published") is None or store.version(name) is None:
         return {}
     known = store.read("ops.published").filter((F.col("table_name") == name) & (F.col("as_of") < F.lit(as_of)))
-    dates = [r["as_of"] for r in known.select("as_of").collect()]
-    made = store.read(name).filter(F.col("as_of").isin(dates)).groupBy("as_of").agg(F.max("run_id").alias("run_id"))
-    return {r["as_of"]: str(r["run_id"]) for r in made.collect()} if dates else {}
+    dates = sorted(r["as_of"] for r in known.select("as_of").collect())
+    marks = dict(zip(dates, store.fingerprints(name, [{"as_of": d} for d in dates]), strict=True))
+    made = {d: run for d, run in marks.items() if run}
+    if unknown := [d for d in dates if d not in made]:  # the log has forgotten them, or somebody else changed the table
+        rows = store.read(name).filter(F.col("as_of").isin(unknown)).groupBy("as_of").agg(F.max("run_id").alias("run_id"))
+        made |= {r["as_of"]: str(r["run_id"]) for r in rows.collect()}
+    return made
 
 
 def _current(registry: Registry) -> str:

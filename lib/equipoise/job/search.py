@@ -15,13 +15,14 @@ from equipoise.errors import ModelError, SettingsError
 from equipoise.job.context import Context
 from equipoise.job.finetune import recipe, starts_with
 from equipoise.job.identity import sha256
-from equipoise.settings import Settings
+from equipoise.models.signature import signing_key
+from equipoise.settings import Settings, resolve
 from equipoise.settings.search import Range, put
 from equipoise.tables.trials import TRIALS
-from equipoise.training import launch, search
+from equipoise.training import launch, search, warm
 from equipoise.training.registry import Registry
 from equipoise.training.search import Outcome, Params, Plan, as_text, from_text
-from equipoise.training.start import Start
+from equipoise.training.start import COUNTED, FRESH, Start
 
 NAME = TRIALS.full_name
 IGNORED = {"trials", "max_seconds"}
@@ -36,6 +37,9 @@ class Trials:
     scratch: Path
     plan: Plan
     search_id: str
+    models: Registry
+    """The published models, one of which a trial may go on with."""
+
     starts: dict[str, Start] = field(default_factory=dict)
     """What is fitted without a text, by the settings that decide it: the same for most trials."""
 
@@ -55,7 +59,7 @@ class Trials:
         self.ctx.say(f"trial {trial}, {steps} steps: {', '.join(f'{n} = {v}' for n, v in as_text(params).items())}")
         try:
             key = starts_with(settings)
-            made = recipe(ctx, start=self.starts.get(key))
+            made = recipe(ctx, start=self.starts.get(key), models=self.models)
             self.starts[key] = made.start
             t = settings.training
             metrics = launch.fine_tune(ctx.spark, made, processes=t.processes, cluster_mode=t.cluster_mode, say=self.ctx.say)
@@ -64,8 +68,9 @@ class Trials:
             message = str(error)[:1000]
         finally:
             ctx.forget_copies()
-            for folder in (ctx.registry.staging(mark), Path(ctx.registry.logs(mark))):
+            for folder in (ctx.registry.staging(mark), ctx.registry.logs(mark)):
                 shutil.rmtree(folder, ignore_errors=True)
+            _clear(ctx.registry.checkpoints(mark))
         outcome = Outcome(trial, rung, steps, params, value)
         self._write(outcome, message, time.monotonic() - began)
         self.ctx.say(f"trial {trial}: {'failed: ' + message if message else f'{self.ctx.settings.search.metric} {value:.5f}'}")
@@ -76,6 +81,28 @@ class Trials:
         row = (self.search_id, o.trial, o.rung, o.steps, as_text(o.params), metric, o.value, status, message, seconds, now())
         frame = self.ctx.spark.createDataFrame([(*row, self.ctx.run_id)], TRIALS.struct_type())
         self.ctx.store.append(frame, NAME, fingerprint=f"{self.search_id} {o.trial} {o.rung}", job=self.ctx.job.name)
+
+
+def _clear(folder: Path) -> None:
+    """Of a training that has ended, all but what later trials begin with: checkpoints and encoders of many fill a disk."""
+    for left in folder.glob("*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name not in (COUNTED, FRESH):
+            left.unlink(missing_ok=True)
+
+
+def published(ctx: Context) -> Registry:
+    """The published models; with a key in the settings those alone that are signed with it can be gone on with."""
+    file = ctx.settings.models.signing_key_file
+    return Registry.of(ctx.home, signing_key(resolve(file, ctx.settings_dir) if file else ""))
+
+
+def _goes_on_with(ctx: Context, models: Registry) -> dict[str, str]:
+    """The model that trials may go on with: part of what a search is, where there are such trials."""
+    name = "training.warm_start"
+    wanted = ctx.settings.training.warm_start == "current" or name in ctx.settings.search.space
+    return {"warm": warm.predecessor(models, ctx.as_of) or "none"} if wanted else {}
 
 
 @contextmanager
@@ -89,12 +116,14 @@ def trials(ctx: Context) -> Iterator[Trials]:
     whole = ctx.settings.model_dump(mode="json")
     told = {n: v for n, v in whole["search"].items() if n not in IGNORED}
     extra = ctx.job.extra_inputs(ctx.settings, ctx.settings_dir) if ctx.job.extra_inputs else {}
+    models = published(ctx)
+    extra |= _goes_on_with(ctx, models)
     rows = {name: ctx.store.rows_version(name) for name in ctx.inputs}
     said: Any = {"search": told, "training": whole["training"], "tower": whole["tower"], "inputs": rows, "extra": extra}
     search_id = sha256(said)[:32]
-    scratch = Registry.of(ctx.home).scratch / f"search-{search_id}"
+    scratch = models.scratch / f"search-{search_id}"
     try:
-        yield Trials(ctx, scratch, made, search_id)
+        yield Trials(ctx, scratch, made, search_id, models)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -51,10 +51,11 @@ def build(
     adapter_width: int = 0,
     method: Method,
     seed: int,
+    pooling: Pooling | None = None,
 ) -> BehaviourModel:
     """An untrained model: pretrained encoder prepared for the way of fine-tuning, heads that say what the baselines say.
 
-    The same arguments give the same weights; torch's global generator is left as it was.
+    `pooling` None: as the directory says. The same arguments give the same weights; torch's global generator is left as it was.
 
     Raises:
         ModelError: when the encoder directory is incomplete, or its family lacks what the method needs.
@@ -62,7 +63,7 @@ def build(
     backbone = load_backbone(encoder_path)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        encoder = encoder_with(backbone, pooling_of(encoder_path), method)
+        encoder = encoder_with(backbone, pooling or pooling_of(encoder_path), method)
         heads = Heads(
             encoder.width, features, population, dirichlet=dirichlet, sharpening=sharpening, adapter_width=adapter_width
         )

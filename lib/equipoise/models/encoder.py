@@ -14,6 +14,7 @@ from equipoise.errors import ModelError
 Pooling = Literal["mean", "cls", "last"]
 
 CONFIG = "config.json"
+POOLING = "1_Pooling"
 WEIGHTS = "*.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
 """A Hugging Face tokenizer loads when one of these is there."""
@@ -121,13 +122,22 @@ def pooling_of(path: str | Path) -> Pooling:
     read both ways (masked language models), and the last token for those that read forwards (decoders), whose earlier tokens know
     nothing of later ones."""
     folder = Path(path)
-    stated = folder / "1_Pooling" / CONFIG
+    stated = folder / POOLING / CONFIG
     if stated.is_file():
         modes = json.loads(stated.read_text(encoding="utf-8"))
         for key, pooling in _POOLING_KEYS:
             if modes.get(key):
                 return pooling
     return "mean" if reads_both_ways(folder) else "last"
+
+
+def state_pooling(folder: Path, pooling: Pooling, width: int) -> None:
+    """Writes what `pooling_of` reads into an encoder's directory; `width`: of its vectors, which other readers of the file ask
+    for."""
+    modes: dict[str, object] = {key: mode == pooling for key, mode in _POOLING_KEYS}
+    (folder / POOLING).mkdir()
+    said = json.dumps({"word_embedding_dimension": width, **modes}, indent=2)
+    (folder / POOLING / CONFIG).write_text(said + "\n", encoding="utf-8")
 
 
 def reads_both_ways(path: str | Path) -> bool:

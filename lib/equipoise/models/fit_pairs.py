@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ModelError
+from equipoise.models import follow
 from equipoise.models.heads import READS_VECTOR, CategoryHead, Heads
 from equipoise.models.losses import share_loss, visit_loss, window_shares
 from equipoise.models.pairs import PAIR_INPUTS
@@ -25,14 +26,18 @@ FRESH_RATE = 0.5
 """Passes over the validation examples, and their learning rate as a share of the peak. Tried one cut earlier on Complete Journey
 they took the KL divergence from 1.983 to 1.959 bits; fitting anew on all cuts took it to 1.962."""
 
+FULL_WINDOW = 10.0
+"""Events in a label window from which its shares count in full; a thinner one counts in proportion, for shares of two events are
+mostly chance. Tried one cut earlier on Complete Journey, two seeds: see docs/benchmarks.md."""
+
 FIRST_PASS = 2
-"""Passes 0 and 1 are for the item-item weights and the moments."""
+"""Passes 0 and 1 are for the category-category weights and the moments."""
 
 WARMUP_STEPS = 50
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 1e-3
 MOST_ROWS = 200_000
-"""Rows that moments and item-item weights are taken from."""
+"""Rows that moments and category-category weights are taken from."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ def fit_pairs(
 ) -> dict[str, float]:
     """Fits `heads.category` but its `out`, in place; returns validation losses before (`prior_…`) and after (`counted_…`).
 
-    Batches hold prior (b, C), cells (b, C, K), trends (b, C, T), features (b, F), label_counts (b, C). `epoch(i)` opens pass i
-    over the training examples in its own order; passes go on until `options.pair_steps`. The best of the states after each pass,
-    by validation loss, is kept (the untrained one counts): on few examples that is an early one. Same arguments, same weights.
+    Batches hold prior and label_counts (b, C), cells (b, C, K), trends (b, C, T), features (b, F), user_id (b, 16). `epoch(i)`
+    opens pass i over the training examples in its own order; passes go on until `options.pair_steps`. Of the states after each
+    pass the best by validation loss is kept (the untrained one counts): on few examples that is an early one. Same arguments,
+    same weights.
 
     Raises:
         ModelError: no examples, or a loss that is not finite.
@@ -66,12 +72,15 @@ def fit_pairs(
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         head.pairs.reset()
-    rows = _neighbours(heads, epoch)
-    _moments(heads, epoch)
+        head.pairs.mass.copy_(head.log_dirichlet.detach().exp())
+    rows, sums = _neighbours(heads, epoch)
+    head.pairs.follow.copy_(sums.solved())
+    crossed = sums.crossed()
+    _moments(heads, epoch, crossed)
     first = _validated(heads, validation, options.visit_weight)
     best, kept = first, _state(head)
     say(f"pairs: {rows:,} examples, validation {_told(first)} before")
-    for number, after in enumerate(_passes(heads, epoch, options)):
+    for number, after in enumerate(_passes(heads, epoch, options, crossed=crossed)):
         losses = _validated(heads, validation, options.visit_weight)
         say(f"pairs: pass {number + 1}, {after:,} of {options.pair_steps:,} steps, validation {_told(losses)}")
         if losses["loss"] < best["loss"]:
@@ -80,15 +89,24 @@ def fit_pairs(
     return {f"prior_{k}": v for k, v in first.items()} | {f"counted_{k}": v for k, v in best.items()}
 
 
-def freshen(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions, *, batches: int) -> int:
-    """FRESH_PASSES more over the `batches` of the latest cut, which validation held back; returns the steps.
+def freshen(
+    heads: Heads, epoch: Callable[[int], Batches], latest: Callable[[int], Batches], options: PairOptions, *, batches: int
+) -> int:
+    """FRESH_PASSES more over the `batches` of the latest cut, which validation held back; returns the steps. Then what follows
+    what is solved from all cuts.
 
     For the model that is published, once everything is chosen: the latest window knows most of the next one, and figures on these
     examples mean nothing afterwards.
     """
     steps = FRESH_PASSES * batches
     short = replace(options, pair_steps=steps, pair_learning_rate=FRESH_RATE * options.pair_learning_rate)
-    return max(_passes(heads, epoch, short, warmup=steps // 10), default=0)
+    done = max(_passes(heads, latest, short, warmup=steps // 10), default=0)
+    sums = follow.Sums(len(heads.category.pairs.bias))
+    for opened in (epoch, latest):
+        for batch in _first_rows(opened, 0):
+            _add(sums, heads, batch)
+    heads.category.pairs.follow.copy_(sums.solved())
+    return done
 
 
 def counted_state(heads: Heads) -> dict[str, Tensor]:
@@ -109,7 +127,13 @@ def start_counted(heads: Heads, state: dict[str, Tensor]) -> None:
     heads.category.hold()
 
 
-def _passes(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions, warmup: int = WARMUP_STEPS) -> Iterator[int]:
+def _passes(
+    heads: Heads,
+    epoch: Callable[[int], Batches],
+    options: PairOptions,
+    warmup: int = WARMUP_STEPS,
+    crossed: Tensor | None = None,
+) -> Iterator[int]:
     """Trains; yields the number of steps made after each pass, and after the last step."""
     head, step, number = heads.category, 0, 0
     fitted = [p for name, p in head.named_parameters() if not name.startswith(READS_VECTOR)]
@@ -121,7 +145,7 @@ def _passes(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions,
     while step < options.pair_steps:
         with epoch(FIRST_PASS + number) as batches:
             for batch in batches:
-                share, visit, _ = _losses(heads, batch)
+                share, visit, _ = _losses(heads, batch, crossed)
                 loss = share + options.visit_weight * visit
                 rate = min(1.0, (step + 1) / (warmup + 1)) * 0.5 * (1.0 + math.cos(math.pi * step / options.pair_steps))
                 for group in optimiser.param_groups:
@@ -142,33 +166,53 @@ def _passes(heads: Heads, epoch: Callable[[int], Batches], options: PairOptions,
         yield step
 
 
-def _losses(heads: Heads, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, int]:
-    """Mean losses of shares, over the windows that are not empty, and of visits; and how many windows those are."""
-    known = batch["label_counts"].sum(dim=-1) > 0
-    share, visit = heads.category.counted(batch["prior"], batch["cells"], batch["trends"], heads.standardised(batch["features"]))
-    rows = int(known.sum())
-    counts = batch["label_counts"]
-    return share_loss(share, window_shares(counts))[known].sum() / max(1, rows), visit_loss(visit, counts).mean(), rows
+def _losses(heads: Heads, batch: dict[str, Tensor], crossed: Tensor | None = None) -> tuple[Tensor, Tensor, float]:
+    """Mean losses of shares, over the windows by their weight, and of visits; and the sum of the weights. crossed (2, C, C): what
+    follows, for rows whose labels have a part in the net's own."""
+    weights, follows = _weights(batch), None if crossed is None else _follows(heads, batch, crossed)
+    standardised = heads.standardised(batch["features"])
+    share, visit = heads.category.counted(batch["prior"], batch["cells"], batch["trends"], standardised, follows)
+    counts, known, total = batch["label_counts"], weights > 0, float(weights.sum())
+    lost = (share_loss(share, window_shares(counts))[known] * weights[known]).sum()
+    return lost / (total or 1.0), visit_loss(visit, counts).mean(), total
 
 
 def _validated(heads: Heads, validation: Callable[[], Batches], visit_weight: float) -> dict[str, float]:
-    shares, windows, visits, rows = 0.0, 0, 0.0, 0
+    shares, windows, visits, rows = 0.0, 0.0, 0.0, 0
     with torch.no_grad(), validation() as batches:
         for batch in batches:
-            share, visit, known = _losses(heads, batch)
-            shares, windows = shares + float(share) * known, windows + known
+            share, visit, weight = _losses(heads, batch)
+            shares, windows = shares + float(share) * weight, windows + weight
             visits, rows = visits + float(visit) * len(batch["prior"]), rows + len(batch["prior"])
-    share_mean, visit_mean = shares / max(1, windows), visits / max(1, rows)
+    share_mean, visit_mean = shares / (windows or 1.0), visits / max(1, rows)
     return {"loss": share_mean + visit_weight * visit_mean, "category_loss": share_mean, "visit_loss": visit_mean}
 
 
-def _neighbours(heads: Heads, epoch: Callable[[int], Batches]) -> int:
-    """Solves the item-item weights and sets the visit rates; returns the rows there were."""
+def _weights(batch: dict[str, Tensor]) -> Tensor:
+    """(b,) what a window counts: 1 from FULL_WINDOW events on, 0 without any."""
+    return (batch["label_counts"].sum(dim=-1) / FULL_WINDOW).clamp(max=1.0)
+
+
+def _follows(heads: Heads, batch: dict[str, Tensor], crossed: Tensor) -> Tensor:
+    """(b, C) what follows, of each user by the other half of the users."""
+    shares = heads.category.pairs.today(batch["cells"], batch["trends"])
+    first, second = (follow.followed(shares, weights) for weights in crossed)
+    return torch.where(follow.half(batch["user_id"]).unsqueeze(-1) == 0, first, second)
+
+
+def _add(sums: follow.Sums, heads: Heads, batch: dict[str, Tensor]) -> None:
+    shares = heads.category.pairs.today(batch["cells"], batch["trends"])
+    sums.add(shares, window_shares(batch["label_counts"]), _weights(batch), follow.half(batch["user_id"]))
+
+
+def _neighbours(heads: Heads, epoch: Callable[[int], Batches]) -> tuple[int, follow.Sums]:
+    """Solves EASE's weights and sets the visit rates; returns the rows there were, and what follows is solved from."""
     pairs = heads.category.pairs
     width = len(pairs.bias)
     grams = [torch.zeros(width, width, dtype=torch.float64) for _ in RIDGE_SHARES]
-    visited, rows = torch.zeros(width, dtype=torch.float64), 0
+    visited, rows, sums = torch.zeros(width, dtype=torch.float64), 0, follow.Sums(width)
     for batch in _first_rows(epoch, 0):
+        _add(sums, heads, batch)
         for gram, x in zip(grams, pairs.neighbours(batch["cells"]), strict=True):
             gram += (x.T @ x).double()
         visited += (batch["label_counts"] > 0).sum(dim=0).double()
@@ -180,7 +224,7 @@ def _neighbours(heads: Heads, epoch: Callable[[int], Batches]) -> int:
         pairs.bias[:, 1] = torch.logit(rate).float()
         for into, gram, ridge in zip((pairs.near_decayed, pairs.near_recent), grams, RIDGE_SHARES, strict=True):
             into.copy_(ease(gram, ridge * rows))
-    return rows
+    return rows, sums
 
 
 def ease(gram: Tensor, ridge: float) -> Tensor:
@@ -190,12 +234,12 @@ def ease(gram: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _moments(heads: Heads, epoch: Callable[[int], Batches]) -> None:
+def _moments(heads: Heads, epoch: Callable[[int], Batches], crossed: Tensor) -> None:
     pairs, rows = heads.category.pairs, 0
     total, square = (torch.zeros(len(PAIR_INPUTS), dtype=torch.float64) for _ in range(2))
     with torch.no_grad():
         for batch in _first_rows(epoch, 1):
-            x = pairs.inputs(batch["cells"], batch["trends"]).flatten(0, 1).double()
+            x = pairs.inputs(batch["cells"], batch["trends"], _follows(heads, batch, crossed)).flatten(0, 1).double()
             total, square, rows = total + x.sum(dim=0), square + x.square().sum(dim=0), rows + len(x)
         mean = total / rows
         std = (square / rows - mean.square()).clamp(min=0.0).sqrt()

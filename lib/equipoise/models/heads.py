@@ -109,9 +109,11 @@ class CategoryHead(nn.Module):
         smoothed = weights + self.log_dirichlet.exp() * self.population
         return smoothed.log() - smoothed.sum(dim=-1, keepdim=True).log()
 
-    def counted(self, weights: Tensor, cells: Tensor, trends: Tensor, standardised: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of shares and of visits, (b, C) each, without the vector."""
-        share, visit = self.pairs(cells, trends, standardised).unbind(dim=-1)
+    def counted(
+        self, weights: Tensor, cells: Tensor, trends: Tensor, standardised: Tensor, follows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of shares and of visits, (b, C) each, without the vector; follows: as `PairNet.inputs`."""
+        share, visit = self.pairs(cells, trends, standardised, follows).unbind(dim=-1)
         return (self.sharpening * self.log_shares(weights)).log_softmax(dim=-1) + share, visit
 
     def forward(

@@ -1,6 +1,6 @@
 """A published model as a folder: merged encoder, adapter, heads, tokenizer, what it is, and a checksum of every file.
 
-encoder/            Hugging Face directory, low-rank adapters merged, safetensors, tokenizer
+encoder/            Hugging Face directory, low-rank adapters merged, safetensors, tokenizer, how states become a vector
 adapter/            what the way of fine-tuning added, by itself; where it cannot be merged it is put back on loading
 heads.safetensors   both heads with their scaling
 tower.safetensors   the sequence model, on the tower route
@@ -26,7 +26,16 @@ from torch import Tensor, nn
 
 from equipoise.errors import ModelError
 from equipoise.models.behaviour import BehaviourModel, encoder_with
-from equipoise.models.encoder import CONFIG, Pooling, TextEncoder, check_directory, load_backbone, load_tokenizer
+from equipoise.models.encoder import (
+    CONFIG,
+    POOLING,
+    Pooling,
+    TextEncoder,
+    check_directory,
+    load_backbone,
+    load_tokenizer,
+    state_pooling,
+)
 from equipoise.models.fit_pairs import start_counted
 from equipoise.models.heads import heads_from_state
 from equipoise.models.items import ItemTable
@@ -114,6 +123,7 @@ def save_package(
         raise ModelError("what this model's encoder was given cannot be merged; expected ModelMeta.beside to say what it is")
     cast(Any, plain(backbone)).save_pretrained(folder / ENCODER)
     load_tokenizer(tokenizer_path).save_pretrained(folder / ENCODER)
+    state_pooling(folder / ENCODER, meta.pooling, model.encoder.width)
     if added_state(backbone):
         _save_adapter(folder / ADAPTER, backbone, str(meta.settings.get("encoder", {}).get("path", "")))
     save_file(_plain(model.heads.state_dict()), folder / HEADS)
@@ -238,9 +248,12 @@ def verify(folder: Path) -> None:
 
 
 def encoder_sha256(folder: Path) -> dict[str, str]:
-    """sha256 of a published model's encoder, weights and configuration: two that agree give a text the same vector."""
-    ends, parts = (".safetensors", CONFIG), (f"{ENCODER}/", *([f"{ADAPTER}/"] if told_meta(folder).beside else ()))
-    return {name: v for name, v in listed_sha256(folder).items() if name.startswith(parts) and name.endswith(ends)}
+    """sha256 of a published model's encoder, weights and configuration, and its pooling: two that agree give a text the same
+    vector. The pooling by name: models of earlier versions have no file of it."""
+    meta, stated = told_meta(folder), f"{ENCODER}/{POOLING}/"
+    ends, parts = (".safetensors", CONFIG), (f"{ENCODER}/", *([f"{ADAPTER}/"] if meta.beside else ()))
+    found = {name: v for name, v in listed_sha256(folder).items() if name.startswith(parts) and name.endswith(ends)}
+    return {"pooling": meta.pooling} | {name: v for name, v in found.items() if not name.startswith(stated)}
 
 
 def listed_sha256(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from equipoise.models import follow
 from equipoise.tables.packing import CELL_VALUES, HALF_LIVES, TREND_VALUES
 
 HIDDEN = 64
@@ -23,8 +24,9 @@ DECAYED_TOP = 2.0
 SCALES = (1e-4, 1e-3)
 """Added before the logs of shares and of their quotients: one user in ten thousand, in a thousand."""
 
-PAIR_INPUTS = (*CELL_VALUES, "share", "gap", "recency_over_gap", "never", *TREND_VALUES, "near_decayed", "near_recent")
-"""The P inputs, in order. share: log lines over the user's mean; near_*: what the user's other categories say of this one."""
+PAIR_INPUTS = (*CELL_VALUES, "share", "gap", "recency_over_gap", "never", *TREND_VALUES, "near_decayed", "near_recent", "follows")
+"""The P inputs, in order. share: log lines over the user's mean; near_*: what the user's other categories say of this one;
+follows: log of the share that usually comes after all of them, over today's."""
 
 _AT = {name: i for i, name in enumerate(CELL_VALUES)}
 _LONG = f"visits_{HALF_LIVES[-2]}d"
@@ -35,13 +37,15 @@ class PairNet(nn.Module):
 
     A perceptron shared by all categories, with an embedding each; starts as zero shares and as the visit rates that `fit_pairs`
     puts into its bias. near_*: decayed visits, and yes or no in the last 112 days, times the item-item weights of EASE (Steck
-    2019, eq. 8) that `fit_pairs` solves for.
+    2019, eq. 8) that `fit_pairs` solves for. follows: `follow.followed` with the weights that it solves for, too.
     """
 
     mean: Tensor
     std: Tensor
     near_decayed: Tensor
     near_recent: Tensor
+    follow: Tensor
+    mass: Tensor
 
     def __init__(self, categories: int, features: int, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -50,6 +54,8 @@ class PairNet(nn.Module):
         self.register_buffer("std", torch.ones(inputs))
         self.register_buffer("near_decayed", torch.zeros(categories, categories))
         self.register_buffer("near_recent", torch.zeros(categories, categories))
+        self.register_buffer("follow", torch.zeros(categories, categories))
+        self.register_buffer("mass", torch.ones(()))
         self.of_pair = nn.Linear(inputs, hidden)
         self.of_user = nn.Linear(features, hidden, bias=False)
         self.of_category = nn.Parameter(torch.empty(categories, hidden))
@@ -67,8 +73,13 @@ class PairNet(nn.Module):
         for weight in (self.out.weight, self.out.bias, self.linear.weight, self.bias):
             nn.init.zeros_(weight)
 
-    def inputs(self, cells: Tensor, trends: Tensor) -> Tensor:
-        """cells (b, C, K), trends (b, C, T) → (b, C, P), before they are standardised."""
+    def today(self, cells: Tensor, trends: Tensor) -> Tensor:
+        """cells (b, C, K), trends (b, C, T) → today's shares (b, C), from which `follow` tells the next."""
+        return follow.today(cells[..., _AT["lines"]], trends[..., TREND_VALUES.index("visitors_share")], self.mass)
+
+    def inputs(self, cells: Tensor, trends: Tensor, follows: Tensor | None = None) -> Tensor:
+        """cells (b, C, K), trends (b, C, T) → (b, C, P), before they are standardised; follows (b, C): in place of its own."""
+        follows = follow.followed(self.today(cells, trends), self.follow) if follows is None else follows
         days, recency, first = (cells[..., _AT[name]] for name in ("days", "recency_days", "first_days"))
         never = (days == 0).to(cells.dtype)
         gap = torch.where(days > 1, (first - recency).clamp(min=0.0) / (days - 1).clamp(min=1.0), NEVER_DAYS)
@@ -87,6 +98,7 @@ class PairNet(nn.Module):
             (entered + SCALES[0]).log(),
             near[0] @ self.near_decayed,
             near[1] @ self.near_recent,
+            follows,
         ]
         logs[..., _AT["recency_days"]] = recency.log1p()
         return torch.cat([logs, torch.stack(derived, dim=-1)], dim=-1)
@@ -98,9 +110,9 @@ class PairNet(nn.Module):
         recent = (cells[..., _AT["days"]] > 0) & (cells[..., _AT["recency_days"]] <= RECENT_DAYS)
         return decayed, recent.to(cells.dtype)
 
-    def forward(self, cells: Tensor, trends: Tensor, standardised: Tensor) -> Tensor:
+    def forward(self, cells: Tensor, trends: Tensor, standardised: Tensor, follows: Tensor | None = None) -> Tensor:
         """cells (b, C, K), trends (b, C, T), standardised explicit features (b, F) → (b, C, 2): added log share, visit logit."""
-        x = (self.inputs(cells, trends) - self.mean) / self.std
+        x = (self.inputs(cells, trends, follows) - self.mean) / self.std
         first = self.of_pair(x) + self.of_user(standardised).unsqueeze(1) + self.of_category
         hidden = nn.functional.gelu(first)
         hidden = hidden + nn.functional.gelu(self.deeper(hidden))

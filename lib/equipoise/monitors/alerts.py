@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import smtplib
@@ -32,8 +33,12 @@ class Alert:
     run_id: str
 
 
+class NotSet(ValueError):
+    """A variable that a sink needs does not hold what it should; the text names the variable and never its value."""
+
+
 class Sink(Protocol):
-    """Somewhere that alarms are sent; raises OSError, smtplib's errors or ValueError when that fails."""
+    """Somewhere that alarms are sent; raises NotSet, or an error of the network or the disk, when that fails."""
 
     @property
     def name(self) -> str:
@@ -74,7 +79,7 @@ class WebhookSink:
     def send(self, title: str, alerts: Sequence[Alert]) -> None:
         address = os.environ.get(self.variable, "")
         if not address.startswith(("http://", "https://")):
-            raise ValueError(f"environment variable {self.variable} holds no http address; set it where the job runs")
+            raise NotSet(f"environment variable {self.variable} holds no http address; set it where the job runs")
         body = {"text": text_of(title, alerts), "alerts": [vars(a) for a in alerts]}
         request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
         urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS).close()
@@ -103,7 +108,7 @@ class EmailSink:
             if self.user:
                 password = os.environ.get(self.password_variable, "")
                 if not password:
-                    raise ValueError(f"environment variable {self.password_variable!r} is empty; it should hold the password")
+                    raise NotSet(f"environment variable {self.password_variable!r} is empty; it should hold the password")
                 server.starttls()
                 server.login(self.user, password)
             server.send_message(message)
@@ -139,7 +144,7 @@ def deliver(sinks: Sequence[Sink], title: str, alerts: Sequence[Alert], say: Cal
         try:
             sink.send(title, alerts)
             reached += 1
-        except (OSError, ValueError, smtplib.SMTPException) as error:
-            why = str(error) if type(error) is ValueError else type(error).__name__
+        except (OSError, ValueError, smtplib.SMTPException, http.client.HTTPException) as error:
+            why = str(error) if isinstance(error, NotSet) else type(error).__name__
             say(f"{len(alerts)} alarms did not reach {sink.name}: {why}")
     return reached

@@ -51,6 +51,8 @@ class Reading:
     message: str
     forced: str | None = None
     """Status where it does not come from a band."""
+    trainable: bool = True
+    """Whether a fine-tuning could mend it; not where it comes from a model that was just promoted."""
 
     @property
     def status(self) -> str:
@@ -64,7 +66,7 @@ class Reading:
 
     @property
     def asks_training(self) -> bool:
-        return self.alarms and self.monitor in ASKS_TRAINING
+        return self.alarms and self.trainable and self.monitor in ASKS_TRAINING
 
 
 def around(usual: float, spread: float, sigmas: tuple[float, float], *, least: float | None = None) -> Band:

@@ -73,8 +73,16 @@ def _outputs(night: Night, rules: Rules) -> Iterator[Reading]:
     before = max(night.published[INTERESTS], default=None)
     shares, sizes = counts.mean_shares(night.per_user[INTERESTS]), counts.segment_sizes(night.per_user[SEGMENTS])
     old = {n: frame.filter(F.col("as_of") == F.lit(before)) for n, frame in night.earlier.items()} if before else None
-    yield outputs.score_drift(shares, counts.mean_shares(old[INTERESTS]) if old else None, night.last, limits)
+    old_shares = counts.mean_shares(old[INTERESTS]) if old else None
+    same_model = not old or _model(old[INTERESTS]) == _model(night.per_user[INTERESTS])
+    yield outputs.score_drift(shares, old_shares, night.last, limits, same_model=same_model)
     yield outputs.segment_mix(sizes, counts.segment_sizes(old[SEGMENTS]) if old else None, night.last, limits)
+
+
+def _model(interests: DataFrame) -> str | None:
+    """The model that scored a night: one, since publish_report refuses a mix."""
+    found: str | None = interests.agg(F.max("model_id")).collect()[0][0]
+    return found
 
 
 def _calibration(night: Night, rules: Rules) -> Iterator[Reading]:

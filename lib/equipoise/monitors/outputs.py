@@ -29,18 +29,24 @@ class OutputLimits:
     seed: int
 
 
-def score_drift(now: pd.Series[float], before: pd.Series[float] | None, day: date, limits: OutputLimits) -> Reading:
-    """Jensen–Shannon divergence (bits) of the mean predicted shares of categories from those of the night published before."""
+def score_drift(
+    now: pd.Series[float], before: pd.Series[float] | None, day: date, limits: OutputLimits, *, same_model: bool
+) -> Reading:
+    """Jensen–Shannon divergence (bits) of the mean predicted shares of categories from those of the night published before.
+
+    Asks for a training only where both nights were scored by the `same_model`: what another one moved is no drift of the users.
+    """
     if before is None or before.empty:
         return Reading(day, "score_drift", ALL, None, None, "no night was published before this one")
     both = pd.concat([now, before], axis=1).fillna(0.0).to_numpy(np.float64)
     value = js_bits(both[:, 0], both[:, 1])
     warn, fail = limits.score_bits
+    why = "other users, by the same model" if same_model else "another model; look at make models"
     told = (
         f"mean predicted shares are {value:.4f} bits from those published before; expected at most {warn}: "
-        "another model, or other users? compare make models and gold.user_interests of both dates"
+        f"{why}; compare gold.user_interests of both dates"
     )
-    return Reading(day, "score_drift", ALL, value, Band(0.0, warn_high=warn, fail_high=fail), told)
+    return Reading(day, "score_drift", ALL, value, Band(0.0, warn_high=warn, fail_high=fail), told, trainable=same_model)
 
 
 def segment_mix(now: pd.Series[int], before: pd.Series[int] | None, day: date, limits: OutputLimits) -> Reading:
@@ -66,7 +72,8 @@ def coverage(users: int, there: int, table: str, day: date) -> Reading:
 def calibration(p: Floats, happened: Floats, of: date, day: date, limits: OutputLimits) -> Reading:
     """Calibration error of the chance to buy that was published as of `of`, now that its horizon is over.
 
-    Mean over tenths of the users of |said − seen|, less what a perfect model shows in one of twenty draws.
+    Mean over tenths of the users of |said − seen|, less what a perfect model shows in one of twenty draws. Of a large base the
+    users are a sample, see `counts.matured`.
     """
     if len(p) < FEWEST_USERS:
         told = f"labels of {len(p)} users as of {of} have matured; needs {FEWEST_USERS}"

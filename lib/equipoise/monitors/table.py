@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from equipoise.monitors.alerts import Alert
@@ -27,6 +28,9 @@ from equipoise.monitors.inputs import (
 from equipoise.tables.monitors import MONITORS
 
 SEVERITY = {WARN: 1, FAIL: 2}
+States = Mapping[tuple[str, str], str]
+"""Status by monitor and subject."""
+
 LOOK_BACK_DAYS = REFERENCE_DAYS + RESIDUAL_DAYS + 2 * WEEK
 """Days before the first told one that some monitor looks at."""
 
@@ -76,12 +80,24 @@ def frame(spark: SparkSession, readings: Iterable[Reading], asking: Iterable[Rea
     return spark.createDataFrame(rows, StructType(mine))
 
 
-def fresh(readings: Sequence[Reading], as_of: date, before: date) -> list[Reading]:
+def fresh(readings: Sequence[Reading], as_of: date, before: date, told: States) -> list[Reading]:
     """What is wrong with the last day and was not yet, or not as badly, with the last day of the night `before`: an alarm is
-    raised once, not every night that it lasts."""
+    raised once, not every night that it lasts. `told`: what that night said, for monitors that do not judge its day again."""
     last, earlier = as_of - timedelta(days=1), before - timedelta(days=1)
-    bad = {_key(r): SEVERITY[r.status] for r in readings if r.alarms}
-    return [r for r in readings if r.day == last and bad.get(_key(r), 0) > bad.get((earlier, r.monitor, r.subject), 0)]
+    then = {**told, **{(r.monitor, r.subject): r.status for r in readings if r.day == earlier}}
+    worse = {(m, s): SEVERITY.get(status, 0) for (m, s), status in then.items()}
+    return [r for r in readings if r.day == last and SEVERITY.get(r.status, 0) > worse.get((r.monitor, r.subject), 0)]
+
+
+def told_before(monitors: DataFrame, as_of: date) -> tuple[date, States]:
+    """As-of of the newest night before this one in ops.monitors, and what it said of its last day; where there is none, the day
+    before, and nothing."""
+    older = monitors.filter(F.col("as_of") < F.lit(as_of))
+    before = older.agg(F.max("as_of")).collect()[0][0]
+    if before is None:
+        return as_of - timedelta(days=1), {}
+    rows = older.filter((F.col("as_of") == F.lit(before)) & (F.col("day") == F.lit(before - timedelta(days=1))))
+    return before, {(r["monitor"], r["subject"]): r["status"] for r in rows.select("monitor", "subject", "status").collect()}
 
 
 def alarms(readings: Iterable[Reading], as_of: date, run_id: str) -> list[Alert]:

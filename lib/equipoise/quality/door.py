@@ -102,7 +102,7 @@ def _judged(checked: _Checked, every: list[_Checked]) -> _Judged:
     counts = tally(frame, raw.name, raw.kind)
     known = _known_users(every) if counts.per_rule["broken_line"] else None
     quarantine = quarantine_rows(frame, raw.name, raw.row_json, known)
-    return _Judged(raw, frame, quarantine, balanced(counts, raw.frame, quarantine))
+    return _Judged(raw, frame, quarantine, balanced(counts, raw.frame if raw.given is None else raw.given, quarantine))
 
 
 def _beside_events(frame: DataFrame, catalogue: DataFrame | None, door: Door) -> DataFrame:

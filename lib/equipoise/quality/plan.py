@@ -10,7 +10,7 @@ from equipoise.quality.door import Door
 from equipoise.quality.pseudonym import key_id, read_key
 from equipoise.quality.rules import Limits
 from equipoise.settings import Settings, resolve
-from equipoise.sources.read import source_hashes
+from equipoise.sources.read import DeltaState, source_hashes
 
 
 def door_of(settings: Settings, settings_dir: Path, run_id: str) -> Door:
@@ -29,8 +29,8 @@ def door_of(settings: Settings, settings_dir: Path, run_id: str) -> Door:
     )
 
 
-def extra_inputs(settings: Settings, settings_dir: Path) -> dict[str, str]:
-    """Hashes of the source's files and a name of the pseudonyms' key.
+def extra_inputs(settings: Settings, settings_dir: Path, *, delta_state: DeltaState) -> dict[str, str]:
+    """Hashes of the source's files, or what stands for the rows of its Delta tables, and a name of the pseudonyms' key.
 
     Raises:
         SettingsError: when the key is missing or refused.
@@ -38,5 +38,5 @@ def extra_inputs(settings: Settings, settings_dir: Path) -> dict[str, str]:
     """
     identity = settings.identity
     key = read_key(resolve(identity.key_file, settings_dir), published_key=identity.published_key)
-    hashes = source_hashes(SparkSession.builder.getOrCreate(), settings.source, settings_dir)
+    hashes = source_hashes(SparkSession.builder.getOrCreate(), settings.source, settings_dir, delta_state)
     return {"identity.key": key_id(key), **hashes}

@@ -48,7 +48,7 @@ def _line_rows(rejected: DataFrame, known_users: DataFrame) -> DataFrame:
     )
     words = F.posexplode(F.regexp_extract_all("line", F.lit(rf"({TOKEN}|[\s\S])"), F.lit(1)))
     pieces = numbered.select("number", "own_raw", "own_user", words.alias("position", "raw_user"))
-    named = pieces.join(F.broadcast(_matching(pieces, known_users)), "raw_user", "left")
+    named = pieces.join(_matching(pieces, known_users), "raw_user", "left")
     own = F.when(F.col("raw_user") == F.col("own_raw"), F.col("own_user"))
     shown = named.withColumn("piece", F.coalesce(own, F.col("user_id"), F.col("raw_user")))
     rebuilt = shown.groupBy("number").agg(F.sort_array(F.collect_list(F.struct("position", "piece"))).alias("pieces"))
@@ -57,5 +57,5 @@ def _line_rows(rejected: DataFrame, known_users: DataFrame) -> DataFrame:
 
 
 def _matching(pieces: DataFrame, known_users: DataFrame) -> DataFrame:
-    """The known users whose id is a word of a line; few, since lines are few."""
-    return known_users.join(F.broadcast(pieces.select("raw_user").distinct()), "raw_user", "left_semi").distinct()
+    """The known users whose id is a word of a line. Before the gate nobody knows how many lines there are: no hint."""
+    return known_users.join(pieces.select("raw_user").distinct(), "raw_user", "left_semi").distinct()

@@ -33,7 +33,7 @@ COLOURS = {1: GREEN, 0: GREY, -1: ORANGE}
 
 
 def gaps(labels: Sequence[str], panels: Sequence[tuple[str, Sequence[Gap | None]]], label: str) -> Markup:
-    """A panel per thing compared with, a row per label: green in favour, grey undecided, red against; per cent, nought drawn."""
+    """A panel per thing compared with, a row per label: green in favour, grey undecided, orange against; per cent, 0 is drawn."""
     with canvas(FRAME_INCHES + 0.25 + ROW_INCHES * len(labels), len(panels), share_y=True) as (drawing, all_axes):
         for axes, (title, rows) in zip(all_axes, panels, strict=True):
             for place, gap in enumerate(rows):

@@ -43,6 +43,7 @@ QUALITATIVE = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BROWN)
 WIDTH_INCHES = 8.0
 STYLE = {
     "svg.fonttype": "none",  # text stays text: selectable, in the page's font
+    "text.parse_math": False,  # names may hold dollar signs: two of them are not mathematics
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.edgecolor": MUTED,

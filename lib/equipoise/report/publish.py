@@ -38,11 +38,11 @@ JOBS = {
 
 MAY_BE_EMPTY = frozenset(
     {"gold.category_transitions", "gold.rule_effects", "gold.item_rules", "gold.policy_estimates"}
-    | {"gold.segment_transitions", "gold.audiences", "gold.audience_summary"}
+    | {"gold.segment_transitions", "gold.audiences", "gold.audience_summary", "gold.evaluation"}
 )
 """Where nobody was active in two windows running; where no rule took anything; where nobody was shown a list; in a first night
 with little history: their jobs write another table that shows whether they ran. Where no campaign is planned; where nothing is
-bought together: every chain ends before this job when those fail."""
+bought together: every chain ends before this job when those fail. Where the label window is not over: that is judged later."""
 
 VIEWS_FILE = "views.sql"
 
@@ -70,8 +70,9 @@ def model_of_night(read: Read, as_of: date) -> str | None:
 
 
 def versions(pinned: Mapping[str, int], read: Read, as_of: date) -> dict[str, int]:
-    """The tables to publish: of the pinned ones, all that are not cut by date and those that hold the date."""
-    held = {t: v for t, v in pinned.items() if "as_of" not in CATALOGUE[t].slice_by}
+    """The tables to publish: of the pinned ones, all that are not cut by date, those that hold the date, and those in which no
+    row is an answer: a question asked of them gets none instead of an error."""
+    held = {t: v for t, v in pinned.items() if "as_of" not in CATALOGUE[t].slice_by or t in MAY_BE_EMPTY}
     dated = {t: v for t, v in pinned.items() if t not in held}
     return held | {t: v for t, v in dated.items() if not read(t).filter(F.col("as_of") == F.lit(as_of)).isEmpty()}
 

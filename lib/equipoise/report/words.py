@@ -14,11 +14,13 @@ def count(value: float) -> str:
 
 def short_count(value: float) -> str:
     """A count for a tile: 1.47 M, 92.3 k, 801."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            scaled = value / (1e3 if unit == "k" else size)
-            return f"{scaled:.3g} {unit}"
-    return count(value)
+    if abs(value) < 1e4:
+        return count(value)
+    for size, unit in ((1e3, "k"), (1e6, "M")):
+        scaled = f"{value / size:.3g}"
+        if abs(float(scaled)) < 1e3:  # 999,500 k would read 1e+03 k: it is 1 M
+            return f"{scaled} {unit}"
+    return f"{float(f'{value / 1e9:.3g}'):,g} G"
 
 
 def percent(value: float, digits: int = 1) -> str:

@@ -14,7 +14,9 @@ class Evaluate(Section):
     """Evaluation."""
 
     labels_until: date | None = Field(
-        None, description="Events before this date may be read as labels; none: as_of + one window."
+        None,
+        description="Events before this date may be read as labels; none: as_of + one window. Where no whole window ends by it and "
+        "by the end of the log, nothing is compared.",
     )
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="Bootstrap resamples over users.")
     seeds: Count = Field(1, description="Training seeds evaluated; more than one trains and scores a model per seed.")

@@ -41,7 +41,7 @@ def parse_command_line(argv: Sequence[str], *, needs_as_of: bool) -> Invocation:
         problems.append("--as-of: missing; expected a date, such as --as-of 2017-11-06")
     tree = _read_toml(path, problems)
     for flag, value in flags.items():
-        _put(tree, flag, value)
+        _put(tree, flag, value, problems)
     settings = validate(tree, problems, set(flags))
     if problems or settings is None:
         listed = "\n".join(f"  {p}" for p in problems)
@@ -126,7 +126,7 @@ def _date(text: str | None, problems: list[str]) -> date | None:
         return None
 
 
-def _put(tree: dict[str, Any], dotted: str, value: str) -> None:
+def _put(tree: dict[str, Any], dotted: str, value: str, problems: list[str]) -> None:
     *sections, key = dotted.split(".")
     node = tree
     for section in sections:
@@ -134,7 +134,14 @@ def _put(tree: dict[str, Any], dotted: str, value: str) -> None:
         if not isinstance(child, dict):
             return
         node = child
-    node[key] = tomllib.loads(f"v = {value}")["v"] if value[:1] in "[{" else value
+    if value[:1] not in ("[", "{"):
+        node[key] = value
+        return
+    try:
+        node[key] = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError as error:
+        way_out = f"""write texts in double quotes and the whole in single ones, such as --{dotted} '["a", "b"]'"""
+        problems.append(f"--{dotted}: {value!r} is no list or table as TOML writes it: {error}; {way_out}")
 
 
 def _sections(model: type[BaseModel], dotted: str) -> type[BaseModel] | None:

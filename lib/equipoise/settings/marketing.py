@@ -55,7 +55,9 @@ class Audiences(Section):
 
     campaigns: tuple[Campaign, ...] = Field((), description="Planned campaigns; none: no audience is built.")
     response_days: Count = Field(56, description="A redemption so many days from a campaign's first day on is an answer to it.")
-    learn_users: Count = Field(50_000, description="Users that responses and likeness are learnt from, at most: a seeded sample.")
+    learn_users: Count = Field(
+        50_000, description="Users that responses and likeness are learnt from, at most (of a seed as many): a seeded sample."
+    )
     campaign_share: Share = Field(
         0.1, description="Share of the users that a planned campaign is taken to contact when responses are told."
     )

@@ -36,14 +36,16 @@ class FileInput(Section):
         default_factory=dict, description="Per our column: their value → ours, such as event_type.buy = 'purchase'."
     )
     time_format: str = Field("iso", description="iso, epoch_s, epoch_ms, date (date only), or a Spark datetime pattern.")
-    list_separator: str = Field(" ", description="Separator of a column with several categories.")
+    list_separator: str = Field(
+        " ", description="Separator in a text with several categories; a list of a typed table or of JSON lines needs none."
+    )
 
 
 class Source(Section):
     """Where the behaviour log comes from."""
 
     adapter: Literal["complete_journey", "simulated", "files"] = Field(description="Which adapter reads it.")
-    name: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Name that marks its rows.")
+    name: str = Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Name that marks its rows; a warehouse holds one source.")
     timezone: str = Field("UTC", description="Time zone in which a day of this source begins and ends.")
     naive_timezone: str = Field("UTC", description="Time zone of timestamps that state none.")
     category_level: Literal[1, 2, 3] = Field(2, description="Level of the category tree that interests are counted at.")
@@ -142,7 +144,8 @@ class Features(Section):
 
     incremental: bool = Field(
         False,
-        description="Count only what differs from the last night, where its tables are as it left them; false: everything anew.",
+        description="Count only what differs from the last night, where its tables are as it left them; false: everything anew, and "
+        "so does the first night after one with false.",
     )
     late_days: Annotated[int, Field(ge=0)] = Field(
         28, description="A day may differ so long before the last as-of; beyond that everything is counted anew."

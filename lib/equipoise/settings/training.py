@@ -145,7 +145,7 @@ class Training(Section):
     files_per_rank: Count = Field(4, description="Row groups (one per file) that each rank streams.")
     warm_start: Literal["none", "current"] = Field(
         "none",
-        description="current: what reads texts begins with the weights of the latest model that was promoted for an earlier as_of.",
+        description="current: what reads texts begins with the weights of the latest model that was promoted for an earlier as_of; not with pretraining.",
     )
     held_out_users: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.0, description="Share of the users whom training and validation leave out, so that a model can be judged on them."
@@ -179,6 +179,11 @@ class Training(Section):
         if self.activation_checkpointing and self.method == "prefix":
             raise ValueError(
                 "activation_checkpointing does not go with method = 'prefix', whose keys and values would be dropped"
+            )
+        if self.warm_start == "current" and self.pretraining != "none":
+            raise ValueError(
+                f"warm_start = 'current' does not go with pretraining = {self.pretraining!r}: an encoder that goes on from an "
+                "earlier model would not be the one that was pre-trained; set one of them to 'none'"
             )
         if self.sharded and (self.method in ("adalora", "prefix", "prompt") or self.precision == "float16" or self.ema_decay):
             raise ValueError(

@@ -65,12 +65,14 @@ RowJson = Callable[[Column, Column], Column]
 
 @dataclass(frozen=True)
 class RawInput:
-    """One input of a source: its rows in the raw form, none left out."""
+    """One input of a source: its rows in the raw form, none left out. `given`: the same rows before they were spread, which are
+    cheaper to count."""
 
     name: str
     kind: Kind
     frame: DataFrame
     row_json: RowJson
+    given: DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from operator import and_, or_
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType
+from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 
 from equipoise.errors import SettingsError, SourceError
 from equipoise.places import is_remote
 from equipoise.settings.model import FileFormat
 from equipoise.sources import lines
-from equipoise.sources.canonical import EVENT_VALUES, Kind, RawInput, complete, spread
+from equipoise.sources.canonical import EVENT_VALUES, Kind, RawInput, blank_to_null, complete, spread
 from equipoise.sources.fields import Fields, JsonFields, PlainFields
 from equipoise.sources.paths import local_files
 from equipoise.sources.times import parse_time
@@ -70,8 +70,7 @@ def events(spark: SparkSession, m: FileMap, zones: Zones, read_delta: ReadDelta)
         F.when(given.isNotNull() & (F.trim(given.cast("string")) != "") & cast.isNull(), F.lit(c))
         for c, (given, cast) in typed.items()
     ]
-    key = source["natural_key"] if "natural_key" in m.columns else _default_key(source, m)
-    frame = _keyed(source, key, source["user_id"]).select(
+    frame = _keyed(source, _event_key(source, m), source["user_id"]).select(
         "*",
         *[cast.alias(c) for c, (_, cast) in typed.items()],
         F.coalesce(F.trim(source["time"].cast("string")) != "", F.lit(False)).alias("time_given"),
@@ -79,17 +78,22 @@ def events(spark: SparkSession, m: FileMap, zones: Zones, read_delta: ReadDelta)
         time.date_only.alias("date_only"),
         F.array_compact(F.array(*wrong)).alias("unreadable"),
     )
-    return RawInput("events", "events", complete(frame, "events"), source.row_json)
+    return RawInput("events", "events", complete(frame, "events"), source.row_json, source.frame)
 
 
 def items(spark: SparkSession, m: FileMap, level: int, read_delta: ReadDelta) -> RawInput:
-    """The items; columns beside ITEM_COLUMNS are attributes that only the text holds. `categories` is a list at `level`."""
+    """The items; columns beside ITEM_COLUMNS are attributes that only the text holds. `categories` is a list at `level`.
+
+    Raises:
+        SettingsError, SourceError: as `events` does, and where `categories` names a list of something that is no text.
+    """
     _check_map(m, "items", None)
     source = _fields(spark, m, "items", read_delta)
     named = {c: source[c].cast("string") for c in m.columns}
     plain = {c: named[c] for c in ITEM_COLUMNS if c in named and c not in ("categories", "text")}
-    several = _split(named["categories"], m.list_separator) if "categories" in named else None
-    if several is not None:
+    several = None
+    if "categories" in named:
+        several, named["categories"] = _categories(source, m)
         plain.setdefault(f"category_{level}", F.get(several, F.lit(0)))
     order = ["title", "categories", "category_3", "category_2", "category_1", "brand", *sorted(set(named) - set(ITEM_COLUMNS))]
     parts = [F.nullif(F.trim(named[c]), F.lit("")) for c in order if c in named]
@@ -100,7 +104,7 @@ def items(spark: SparkSession, m: FileMap, level: int, read_delta: ReadDelta) ->
         text.alias("text"),
         *([several.alias("categories")] if several is not None else []),
     )
-    return RawInput("items", "items", complete(frame, "items"), source.row_json)
+    return RawInput("items", "items", complete(frame, "items"), source.row_json, source.frame)
 
 
 def users(spark: SparkSession, m: FileMap, read_delta: ReadDelta) -> RawInput:
@@ -112,7 +116,7 @@ def users(spark: SparkSession, m: FileMap, read_delta: ReadDelta) -> RawInput:
     frame = _keyed(source, source["user_id"], source["user_id"]).withColumn(
         "attributes", F.map_filter(pairs, lambda _, v: F.trim(v) != "")
     )
-    return RawInput("users", "users", complete(frame, "users"), source.row_json)
+    return RawInput("users", "users", complete(frame, "users"), source.row_json, source.frame)
 
 
 def _keyed(source: Fields, natural_key: Column, raw_user: Column | None = None) -> DataFrame:
@@ -123,14 +127,36 @@ def _keyed(source: Fields, natural_key: Column, raw_user: Column | None = None) 
     return spread(source.frame.withColumns(keys))
 
 
-def _default_key(source: Fields, m: FileMap) -> Column:
-    return F.concat_ws("\u0001", *[F.coalesce(F.trim(source[c].cast("string")), F.lit("")) for c in KEY if c in m.columns])
+def _event_key(source: Fields, m: FileMap) -> Column:
+    """The mapped natural_key; KEY where there is none, or where a row leaves it blank."""
+    made = F.concat_ws("\u0001", *[F.coalesce(F.trim(source[c].cast("string")), F.lit("")) for c in KEY if c in m.columns])
+    return F.coalesce(blank_to_null(source["natural_key"].cast("string")), made) if "natural_key" in m.columns else made
 
 
-def _split(listed: Column, separator: str) -> Column:
-    """Distinct names in a list, in their order."""
-    names = F.transform(F.split(listed, _quoted(separator)), lambda c: F.trim(c))
-    return F.array_distinct(F.filter(names, lambda c: c != ""))
+def _categories(source: Fields, m: FileMap) -> tuple[Column, Column]:
+    """The names that `categories` lists, and their text: as it is given, or the names of a real list (JSON's, too) joined."""
+    given, type_ = source["categories"], source.type_of("categories")
+    if isinstance(type_, ArrayType):
+        if isinstance(type_.elementType, ArrayType | MapType | StructType):
+            raise SourceError(
+                f"{m.path}: {m.columns['categories']!r} for our categories is a list of {type_.elementType.simpleString()}; "
+                "expected text or a list of texts; name a field inside it, such as '$.categories.name'"
+            )
+        names = _distinct(given.cast("array<string>"))
+        return names, F.array_join(names, ", ")
+    text = given.cast("string")
+    names = _distinct(F.split(text, _quoted(m.list_separator)))
+    if m.format != "jsonl":
+        return names, text
+    bare = F.trim(text)
+    listed = _distinct(F.when(bare.startswith("[") & bare.endswith("]"), F.from_json(bare, "array<string>")))
+    return F.coalesce(listed, names), F.coalesce(F.array_join(listed, ", "), text)
+
+
+def _distinct(names: Column) -> Column:
+    """Distinct names, trimmed, in their order; no blank ones."""
+    trimmed = F.transform(names, lambda c: F.trim(c))
+    return F.array_distinct(F.filter(trimmed, lambda c: c != ""))
 
 
 def _quoted(separator: str) -> str:

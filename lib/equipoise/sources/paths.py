@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,9 @@ def local_files(path: str) -> list[Path]:
 def content_hashes(files: Sequence[Path]) -> dict[str, str]:
     """sha256 of each file's bytes, by name within their common folder, so that moving the data is no change."""
     folder = files[0].parent
-    return {str(f.relative_to(folder) if f.is_relative_to(folder) else f): _sha256(f) for f in files}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets other threads run
+        hashes = list(pool.map(_sha256, files))
+    return {str(f.relative_to(folder) if f.is_relative_to(folder) else f): sha for f, sha in zip(files, hashes, strict=True)}
 
 
 def remote_hashes(spark: SparkSession, path: str) -> dict[str, str]:

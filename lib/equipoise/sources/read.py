@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from equipoise.errors import SourceError
@@ -14,6 +16,9 @@ from equipoise.sources import complete_journey, files, simulated
 from equipoise.sources.canonical import RawSource
 from equipoise.sources.paths import content_hashes, local_files, remote_hashes
 from equipoise.sources.world import World
+
+DeltaState = Callable[[SparkSession, str], tuple[int, str] | None]
+"""(session, path) → newest version of a Delta table and what stands for its rows; None where there is none."""
 
 
 def read_source(spark: SparkSession, source: Source, settings_dir: Path, read_delta: files.ReadDelta) -> RawSource:
@@ -36,8 +41,9 @@ def read_source(spark: SparkSession, source: Source, settings_dir: Path, read_de
     )
 
 
-def source_hashes(spark: SparkSession, source: Source, settings_dir: Path) -> dict[str, str]:
+def source_hashes(spark: SparkSession, source: Source, settings_dir: Path, delta_state: DeltaState) -> dict[str, str]:
     """A hash per file of the source: of its bytes, or for a remote file of its name, length and time of change. Simulated: none.
+    Of a Delta table its id and the version at which its rows last changed: files that it took out still lie in its folder.
 
     Raises:
         SourceError: when a file is missing.
@@ -47,9 +53,22 @@ def source_hashes(spark: SparkSession, source: Source, settings_dir: Path) -> di
     found: dict[str, str] = {}
     for name, input_ in _file_inputs(source).items():
         path = _resolved(input_, settings_dir)
+        if input_.format == "delta":
+            found[f"source.{name}"] = _delta_rows(spark, path, delta_state)
+            continue
         hashes = remote_hashes(spark, path) if is_remote(path) else content_hashes(local_files(path))
         found |= {f"source.{name}/{file}": sha for file, sha in hashes.items()}
     return found
+
+
+def _delta_rows(spark: SparkSession, path: str, delta_state: DeltaState) -> str:
+    try:
+        state = delta_state(spark, path)
+    except Py4JJavaError as error:
+        raise SourceError(f"{path}: its log cannot be read: {str(error.java_exception.getMessage()).splitlines()[0]}") from None
+    if state is None:
+        raise SourceError(f"{path}: no Delta table; expected the folder of one, relative paths count from the settings file")
+    return state[1]
 
 
 def _file_inputs(source: Source) -> dict[str, FileInput]:

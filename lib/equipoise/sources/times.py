@@ -16,7 +16,7 @@ EARLIEST, LATEST = "1900-01-01", "2200-01-01"
 
 ISO_DATE = r"^\s*\d{4}-\d{1,2}-\d{1,2}\s*$"
 ISO_START = r"^\s*\d{4}-\d{1,2}-\d{1,2}"  # a bare '12:30' would be cast to today's date: the clock
-STATED_ZONE = r"\d(?:\.\d*)?\s*(?:Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?)\s*$"
+STATED_ZONE = r":\d{1,2}(?:\.\d*)?\s*[A-Za-z+-]"  # whatever stands behind the clock time: Spark's cast reads it or gives null
 COMPACT_OFFSET = r"(:\d{2}(?:\.\d*)?\s*[+-]\d{2})(\d{2})\s*$"  # +0200, which Spark's cast refuses
 EPOCH_MICROSECONDS = {"epoch_s": 1e6, "epoch_ms": 1e3}
 
@@ -65,7 +65,7 @@ def _iso(text: Column, naive_zone: str, zone: str) -> ParsedTime:
     spelled = F.regexp_replace(text, COMPACT_OFFSET, "$1:$2")
     instant = F.when(text.rlike(ISO_START), spelled.try_cast("timestamp"))
     date_only = text.rlike(ISO_DATE)
-    stated = text.rlike(STATED_ZONE) & text.contains(":")
+    stated = text.rlike(STATED_ZONE)
     return _bounded(F.when(stated | date_only, instant).otherwise(F.to_utc_timestamp(instant, naive_zone)), date_only, zone)
 
 

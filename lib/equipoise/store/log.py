@@ -40,15 +40,29 @@ def snapshot(spark: SparkSession, path: str) -> Any:
         StoreError: when the newest commit is empty or cut off. A machine that lost its power can leave it so, and to Delta an
             empty commit is one that changed nothing: the rows that it brought would be missed by nobody.
     """
-    jvm: Any = spark._jvm
-    log = jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
-    none = jvm.scala.Option.empty()
-    current = log.update(False, none, none)
+    current = _current(spark, path)
     number = int(current.version())
     if number >= 0 and (path, number) not in _WHOLE:
-        _require_whole(path, number, _lines(jvm, log, number))
+        _require_whole(path, number, _lines(spark._jvm, current.deltaLog(), number))
         _WHOLE.add((path, number))
     return current
+
+
+def _current(spark: SparkSession, path: str) -> Any:
+    jvm: Any = spark._jvm
+    none = jvm.scala.Option.empty()
+    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path).update(False, none, none)
+
+
+def foreign(spark: SparkSession, path: str) -> tuple[int, str] | None:
+    """Newest version of somebody else's table, and what stands for its rows: its id and the version at which they last changed.
+    None where there is no table."""
+    current = _current(spark, path)
+    newest = int(current.version())
+    if newest < 0:
+        return None
+    rows = _rows_version(_commits_of(spark, current))
+    return newest, f"{current.metadata().id()} {newest if rows is None else rows}"
 
 
 def _require_whole(path: str, number: int, lines: Any) -> None:
@@ -80,11 +94,15 @@ def rows_version(spark: SparkSession, path: str, below: int | None = None) -> in
     What is decided by the rows, such as whether a job has to run, goes by this one; what is read, by the newest: upkeep may
     delete the files of the versions before it.
     """
+    return _rows_version(_commits(spark, path), below)
+
+
+def _rows_version(commits: Iterator[tuple[int, Any]], below: int | None = None) -> int | None:
     found = None
-    for number, info in _newest_first(spark, path):
+    for number, lines in commits:
         if below is not None and number >= below:
             continue
-        found = number
+        found, info = number, _commit_info(lines)
         if info.get("operation") not in UPKEEP:
             break
     return found
@@ -105,9 +123,25 @@ def last_commit(spark: SparkSession, path: str, slice_text: str) -> Commit | Non
                 return None
             continue
         if mark["slice"] == slice_text or mark["slice"] == "{}":
-            rows = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
-            return Commit(number, mark["slice"], mark["fingerprint"], rows)
+            return _commit(number, info, mark)
     return None
+
+
+def last_commits(spark: SparkSession, path: str) -> dict[str, Commit]:
+    """`last_commit` of every slice that has one, in one walk through the log."""
+    found: dict[str, Commit] = {}
+    for number, info in _newest_first(spark, path):
+        mark = _mark(info.get("userMetadata"))
+        if (mark is None and info.get("operation") in FOREIGN_CHANGES) or (mark and mark["slice"] == "{}"):
+            break
+        if mark:
+            found.setdefault(mark["slice"], _commit(number, info, mark))
+    return found
+
+
+def _commit(number: int, info: dict[str, Any], mark: dict[str, str]) -> Commit:
+    rows = int(info.get("operationMetrics", {}).get("numOutputRows", 0))
+    return Commit(number, mark["slice"], mark["fingerprint"], rows)
 
 
 def writer(spark: SparkSession, path: str) -> str | None:
@@ -131,7 +165,10 @@ def _newest_first(spark: SparkSession, path: str) -> Iterator[tuple[int, dict[st
 
 def _commits(spark: SparkSession, path: str) -> Iterator[tuple[int, Any]]:
     """Number and lines of every commit, newest first."""
-    current = snapshot(spark, path)
+    return _commits_of(spark, snapshot(spark, path))
+
+
+def _commits_of(spark: SparkSession, current: Any) -> Iterator[tuple[int, Any]]:
     log = current.deltaLog()
     for number in range(int(current.version()), -1, -1):
         if (lines := _lines(spark._jvm, log, number)) is None:

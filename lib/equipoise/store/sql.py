@@ -15,6 +15,11 @@ def registration_sql(root: str, names: list[str] | None = None) -> list[str]:
     return made + [f"CREATE TABLE IF NOT EXISTS {n} USING {FORMAT} LOCATION '{root}/{n.replace('.', '/')}'" for n in chosen]
 
 
+def deletion(path: str, column: str, value: str) -> str:
+    """A statement that takes the rows of one value out of the table at a path."""
+    return f"DELETE FROM {FORMAT}.`{path}` WHERE {column} = '{value}'"
+
+
 def versioned(name: str, version: int) -> str:
     """A registered table as it was at a version, for a FROM clause."""
     return f"{name} VERSION AS OF {int(version)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from urllib.parse import unquote, urlparse
@@ -43,6 +44,12 @@ def slice_text(values: dict[str, object]) -> str:
     return "{" + ", ".join(f"{k}={v}" for k, v in sorted(values.items())) + "}"
 
 
+def is_kept(frame: DataFrame) -> bool:
+    """Whether this very frame is persisted; what is made from one that is, is not."""
+    level = frame.storageLevel
+    return bool(level.useMemory or level.useDisk)
+
+
 def partition_columns(table: Table) -> list[str]:
     """Columns whose values get folders of their own: slices by date or source, so that replacing one touches no other, and what
     the table itself names for the same reason."""
@@ -70,10 +77,10 @@ class Store:
         """Newest version, or None where the table was never written."""
         return log.version(self._spark, self.path(name))
 
-    def rows_version(self, name: str, *, last: bool = True) -> int | None:
-        """Newest version that may hold other rows than the one before; None where the table was never written. With `last`
-        false, the one that it took the place of."""
-        newest = log.rows_version(self._spark, self.path(name))
+    def rows_version(self, name: str, *, last: bool = True, at: int | None = None) -> int | None:
+        """Newest version that may hold other rows than the one before, of those up to version `at`; None where the table was
+        never written. With `last` false, the one that it took the place of."""
+        newest = log.rows_version(self._spark, self.path(name), below=None if at is None else at + 1)
         return newest if last or newest is None else log.rows_version(self._spark, self.path(name), below=newest)
 
     def create(self, name: str) -> None:
@@ -104,6 +111,12 @@ class Store:
         reader = self._spark.read.format(FORMAT)
         return (reader if version is None else reader.option("versionAsOf", version)).load(path)
 
+    def read_pinned(self, path: str) -> DataFrame:
+        """Somebody's table of our format, by path, at the version that it has now: read twice, it has the same rows, whatever
+        is written to it meanwhile."""
+        found = log.foreign(self._spark, path)
+        return self.read_path(path, found[0] if found else None)
+
     def files(self, name: str, version: int) -> list[str]:
         """Sorted data files of one version: local paths, or URIs elsewhere.
 
@@ -121,6 +134,12 @@ class Store:
         commit = log.last_commit(self._spark, self.path(name), slice_text(values))
         return commit.fingerprint if commit else None
 
+    def fingerprints(self, name: str, slices: Sequence[dict[str, object]]) -> list[str | None]:
+        """The same of many slices, read from the log once; None also for a slice that its last commit left empty."""
+        commits = log.last_commits(self._spark, self.path(name)) if self.version(name) is not None else {}
+        found = [commits.get(slice_text(values)) for values in slices]
+        return [commit.fingerprint if commit and commit.rows else None for commit in found]
+
     def replace(
         self,
         frame: DataFrame,
@@ -131,12 +150,14 @@ class Store:
         job: str,
         keep_partitions: bool = False,
         only: Only | None = None,
+        kept: bool = False,
     ) -> Written:
         """The slice now holds exactly the rows of `frame`; the same fingerprint again changes nothing.
 
         `values` names the slice ({} is the whole table). With `keep_partitions` each partition of the frame becomes one file.
         With `only`, the rows of some days are replaced and the others of the slice stay: what the slice then holds as a whole is
-        what the fingerprint stands for.
+        what the fingerprint stands for. `kept`: the caller has persisted what the frame is made of, and lets go of it afterwards;
+        else it is persisted here, so that what is checked is what is written.
 
         Raises:
             ContractError: when the frame does not keep the table's contract; nothing is written.
@@ -149,7 +170,8 @@ class Store:
         last = log.last_commit(self._spark, self.path(name), slice_)
         if last and last.fingerprint == fingerprint and last.slice == slice_:
             return Written(last.version, last.rows, skipped=True)
-        conformed = conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
+        kept = kept or is_kept(frame)
+        conformed = conform(frame, table) if kept else conform(frame, table).persist(StorageLevel.MEMORY_AND_DISK)
         try:
             rows = check_rows(conformed, table, values, only)
             ready = conformed if keep_partitions or rows > 2_000_000 else conformed.coalesce(max(1, rows // 500_000 + 1))
@@ -158,7 +180,8 @@ class Store:
             if only and log.rows_version(self._spark, self.path(name), below=version) != only.upon:
                 raise ConflictError(f"{name} {slice_}: another run changed the table since version {only.upon}; run again")
         finally:
-            conformed.unpersist()
+            if not kept:
+                conformed.unpersist()
         return Written(version, rows, skipped=False)
 
     def append(self, frame: DataFrame, name: str, *, fingerprint: str, job: str) -> Written:
@@ -234,12 +257,17 @@ class Store:
         return live.version
 
     def _translated(self, error: Exception, name: str) -> Exception:
-        text = f"{type(error).__name__}: {error}"
-        if any(mark in text for mark in CONFLICTS):
+        if is_conflict(error):
             return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
         if (told := unreadable(error, self)) is not None:
             return told
         return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether another writer's commit is why a write was refused: the same write may go through when it is tried again."""
+    text = f"{type(error).__name__}: {error}"
+    return any(mark in text for mark in CONFLICTS)
 
 
 def _layout(values: dict[str, object], keep_partitions: bool, only: Only | None) -> dict[str, str]:

@@ -260,13 +260,24 @@ EVALUATION = Table(
     slice_by=("as_of",),
     columns=(
         Column("source", "STRING", "Source of the data."),
-        Column("task", "STRING", "items, interests, value, balance, or a floors_* reproduction."),
+        Column(
+            "task",
+            "STRING",
+            "What was asked: items, new_items, candidates, leaves, explore, interests, categories, value, campaigns, balance, "
+            "operating_points; arms of an experiment; interests_utc and items_utc, on the protocol of published figures; a floors_* "
+            "reproduction; other_shop and label_share, measured by a benchmark.",
+        ),
         Column("method", "STRING", "Method; λ and slots in the name."),
         Column("metric", "STRING", "Metric, such as ndcg, ndcg_full, recall, js_bits, kl_bits, auc, ngini."),
         Column("cutoff", "INT", "K of a ranking metric; 0 = none."),
         Column("split", "STRING", "validation or test; held_out_users: on users that one of the models never trained on."),
         Column("origin", "STRING", "First date of the label window, or 'pooled' over several."),
-        Column("user_group", "STRING", "'all' or attribute=value."),
+        Column(
+            "user_group",
+            "STRING",
+            "'all'; attribute=value of silver.users; history= by days with a trip before as_of, visited= by a trip lately, interests= "
+            "moved or stayed.",
+        ),
         Column("value", "DOUBLE", "The value."),
         Column("ci_low", "DOUBLE", "Lower end of the 95 % bootstrap interval over users.", "not bootstrapped"),
         Column("ci_high", "DOUBLE", "Upper end.", "not bootstrapped"),

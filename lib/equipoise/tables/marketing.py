@@ -22,7 +22,9 @@ AUDIENCES = Table(
         USER,
         Column("rank", "INT", "1 = highest expected profit."),
         Column(
-            "p_response", "DOUBLE", "Chance of what the goal is: a redemption, a visit, to be like the seed; 1 for goal spend."
+            "p_response",
+            "DOUBLE",
+            "Chance of what the goal is: a redemption, a visit, to be of the seed among all users; 1 for goal spend.",
         ),
         Column("expected_value", "DOUBLE", "Money that contacting the user is expected to bring, before its cost."),
         Column("cost", "DOUBLE", "Money that the contact costs."),

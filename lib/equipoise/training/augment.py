@@ -82,7 +82,7 @@ class Augmenter:
 
     def _text(self, row: list[int]) -> str:
         inside = [i for i in row if i not in self._outside]
-        return " ".join(_WORDS.findall(self._tokenizer.decode(inside, clean_up_tokenization_spaces=False)))
+        return _line(_WORDS.findall(self._tokenizer.decode(inside, clean_up_tokenization_spaces=False)))
 
     def _translated(self, texts: list[str], draw: random.Random) -> list[str]:
         if self._translation is None:
@@ -104,7 +104,7 @@ class Augmenter:
         if options.token_dropout:
             kept = [w for w in words if not _is_word(w) or draw.random() >= options.token_dropout]
             words = kept if any(_is_word(w) for w in kept) else [draw.choice([w for w in words if _is_word(w)])]
-        return " ".join(words)
+        return _line(words)
 
     def _with_synonyms(self, words: Words, draw: random.Random) -> Words:
         out: Words = []
@@ -198,7 +198,7 @@ class RoundTrip:
             found = asked
             for tokenizer, model in self._models:
                 found = _translated(found, tokenizer, model)
-            self._known |= {a: " ".join(_WORDS.findall(b)) or a for a, b in zip(asked, found, strict=True)}
+            self._known |= {a: _line(_WORDS.findall(b)) or a for a, b in zip(asked, found, strict=True)}
         return [self._known[text] for text in texts]
 
     @staticmethod
@@ -239,6 +239,11 @@ def _split(words: Words, mark: str) -> list[Words]:
 
 def _joined(parts: Sequence[Words], mark: str) -> Words:
     return [word for i, part in enumerate(parts) for word in ([mark] if i else []) + part]
+
+
+def _line(words: Words) -> str:
+    """The words as equipoise.features.text writes them, each mark at the word before it: byte pairs tell `,` from ` ,`."""
+    return " ".join(words).replace(" ,", ",").replace(" ;", ";")
 
 
 def _is_word(word: str) -> bool:

@@ -23,6 +23,19 @@ _SEQUENCE_FIGURES = (
 )
 
 
+_READERS = {
+    "full": ", fine-tuned in all its weights,",
+    "last_layers": ", fine-tuned in its last blocks,",
+    "frozen": ", as it is,",
+    "lora": " with LoRA adapters (merged)",
+    "adalora": " with AdaLoRA adapters (merged)",
+    "bottleneck": " with a small network behind every block (beside it, in adapter/)",
+    "prefix": " with learnt keys and values before those of the text (beside it, in adapter/)",
+    "prompt": " with learnt embeddings before those of the text (beside it, in adapter/)",
+}
+"""What each training.method made of the pretrained encoder."""
+
+
 def model_card(
     meta: ModelMeta, sample: Sample, history: Sequence[dict[str, float]], ended: str, reverted: Sequence[str] = ()
 ) -> str:
@@ -82,7 +95,8 @@ def _reader(meta: ModelMeta) -> str:
             f"({tower['kind']}, {tower['layers']} layers of width {tower['width']}) reads the vectors of a user's latest items, "
             "with event types and times. It is also trained to point at the next item, and to tell what the next behaviour is."
         )
-    return "A pretrained text encoder with LoRA adapters (merged) reads a user's behaviour as one line of text."
+    made = _READERS.get(meta.settings.get("training", {}).get("method", ""), "")
+    return f"A pretrained text encoder{made} reads a user's behaviour as one line of text."
 
 
 def _most(meta: ModelMeta) -> str:

@@ -158,7 +158,8 @@ def _untrained(recipe: Recipe, device: Any) -> Any:
         "seed": recipe.options.seed,
     }
     if recipe.tower is None:
-        model = build(encoder_of(Path(recipe.warm)) if recipe.warm else recipe.encoder_path, **sizes, method=recipe.method)
+        path = encoder_of(Path(recipe.warm)) if recipe.warm else recipe.encoder_path
+        model = build(path, **sizes, method=recipe.method, pooling=recipe.meta.pooling)
         if recipe.dropout is not None:
             set_dropout(model.encoder.backbone, recipe.dropout)
         return model

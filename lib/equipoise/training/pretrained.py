@@ -13,13 +13,12 @@ from typing import Any, cast
 import torch
 
 from equipoise.inference.batching import pad
-from equipoise.models.encoder import TextEncoder, check_directory, load_backbone, load_tokenizer, pooling_of
+from equipoise.models.encoder import POOLING, TextEncoder, check_directory, load_backbone, load_tokenizer, pooling_of
 from equipoise.models.masked import words_of
 from equipoise.training.pretrain import PretrainOptions, Texts, pretrain
 from equipoise.training.together import Together
 
 FIGURES = "pretraining.json"
-POOLING = "1_Pooling"
 
 
 def pretrained_directory(

@@ -24,8 +24,8 @@ class Sample:
     validation_cuts: tuple[str, ...]
 
 
-def described(training: DataFrame, validation: DataFrame, *, labels_by: date, horizon_days: int) -> Sample:
-    """Rows and cuts of feature.examples and feature.examples_validation, whose labels span `horizon_days` from the cut.
+def described(training: DataFrame, validation: DataFrame, *, labels_by: date, label_days: int) -> Sample:
+    """Rows and cuts of feature.examples and feature.examples_validation, whose labels span `label_days` from the cut.
 
     Raises:
         ContractError: when one of them is empty, a label window ends after `labels_by`, or training labels reach into validation.
@@ -36,7 +36,7 @@ def described(training: DataFrame, validation: DataFrame, *, labels_by: date, ho
         ("feature.examples", cuts[-1], date.fromisoformat(validation_cuts[0])),
         ("feature.examples_validation", validation_cuts[-1], labels_by),
     ):
-        end = date.fromisoformat(last) + timedelta(days=horizon_days)
+        end = date.fromisoformat(last) + timedelta(days=label_days)
         if end > limit:
             raise ContractError(
                 f"{name} has labels until {end}, expected none at or after {limit}; run build_features for this --as-of"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 STATISTICS_BATCH = 1024
 STATISTICS_COLUMNS = ("features", "label_value", "label_spend")
 PRIOR_COLUMNS = ("prior", "label_counts")
-PAIR_COLUMNS = ("prior", "cells", "trends", "features", "label_counts")
+PAIR_COLUMNS = ("prior", "cells", "trends", "features", "label_counts", "user_id")
+COUNTED, FRESH, KEPT = "counted.safetensors", "fresh.safetensors", "start.json"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,15 @@ def fitted_start(
     into: str,
     say: Callable[[str], None],
 ) -> Start:
-    """Fits all of it; with `fit` false the prior's two numbers stay as given. `into`: folder for the pairs."""
+    """Fits all of it; with `fit` false the prior's two numbers stay as given. `into`: folder for the pairs.
+
+    What an earlier attempt of the run fitted there, on the same files by the same options, is taken as it is: another machine's
+    cores add up in another order, and with other last bits the checkpoints of that attempt would be of another training.
+    """
+    folder, identity = Path(into), _identity(files, population, prior, options, fit=fit)
+    if (kept := _kept(folder, identity)) is not None:
+        say("pairs: fitted already by an earlier attempt of this run")
+        return kept
     statistics = statistics_of(files.train, files.widths, options.seed)
     prior = prior_of(files.train, files.widths, options.seed, population, prior, fit=fit)
     heads = untrained(statistics, prior, population)
@@ -80,14 +90,47 @@ def fitted_start(
         return _once(files.validation, files.widths, options.seed, PAIR_COLUMNS, options.pair_batch, number)
 
     figures = fit_pairs(heads, epoch, validation, options, say)
-    folder = Path(into)
     folder.mkdir(parents=True, exist_ok=True)
-    counted, fresh = folder / "counted.safetensors", folder / "fresh.safetensors"
+    counted, fresh = folder / COUNTED, folder / FRESH
     save_file(counted_state(heads), counted)
-    steps = freshen(heads, validation, options, batches=-(-validation().plan.rows // options.pair_batch))
+    steps = freshen(heads, epoch, validation, options, batches=-(-validation().plan.rows // options.pair_batch))
     say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
-    return Start(statistics, prior, str(counted), str(fresh), hashlib.sha256(counted.read_bytes()).hexdigest(), figures)
+    start = Start(statistics, prior, str(counted), str(fresh), _sha256(counted), figures)
+    _keep(start, folder, identity)
+    return start
+
+
+def _identity(files: Files, population: list[float], prior: Prior, options: PairOptions, *, fit: bool) -> str:
+    """Hash of what decides a start; where the files lie does not count."""
+    names = [[Path(f).name for f in part] for part in (files.train, files.validation)]
+    said = json.dumps([names, asdict(files.widths), population, prior, asdict(options), fit])
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _keep(start: Start, folder: Path, identity: str) -> None:
+    """Written aside and renamed, after the files that it speaks of."""
+    told = {"identity": identity, "fresh_sha256": _sha256(Path(start.fresh)), **asdict(start), "prior": start.prior._asdict()}
+    aside = folder / f"{KEPT}.part"
+    aside.write_text(json.dumps(told), encoding="utf-8")
+    aside.rename(folder / KEPT)
+
+
+def _kept(folder: Path, identity: str) -> Start | None:
+    """What `_keep` wrote; None: nothing, of something else, or one of its files is no longer what it was."""
+    counted, fresh = folder / COUNTED, folder / FRESH
+    try:
+        told = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+        if (told["identity"], told["counted_sha256"], told["fresh_sha256"]) != (identity, _sha256(counted), _sha256(fresh)):
+            return None
+        statistics, prior = Statistics(**told["statistics"]), Prior(**told["prior"])
+        return Start(statistics, prior, str(counted), str(fresh), told["counted_sha256"], told["figures"])
+    except (OSError, ValueError, KeyError, TypeError):  # gone, cut off, or of another version
+        return None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def purchases_in(files: list[str], widths: Widths, seed: int, keys: NDArray[np.int64], texts: NDArray[np.int64]) -> Bought:

@@ -95,6 +95,8 @@ class Stepper:
         self._scaler.step(self._optimiser)  # leaves a step out whose gradients overflow float16
         self._scaler.update()
         if self.budget:
+            if not math.isfinite(norm):
+                self._optimiser.zero_grad(set_to_none=False)  # they say nothing; averaged in, they would stay for good
             self.budget.after(step + 1)
         return loss
 

@@ -18,7 +18,7 @@ from equipoise.models.methods import Method
 from equipoise.models.package import ENCODER, HEADS, TOWER, told_meta, verify
 from equipoise.training.registry import Registry
 
-CARRIED = ("category.out.", "value.")
+CARRIED = ("category.out.", "category.adapter.", "value.")
 """Parts of the heads that read the vector; what counting fits, and the features' scaling, are of the new examples."""
 
 
@@ -47,6 +47,8 @@ def why_not(folder: Path, meta: ModelMeta, method: Method, *, trusted_encoder: s
         )
     if theirs.beside:
         return f"what training.method = {theirs.beside.get('method')!r} added to its encoder is not merged"
+    if theirs.pretraining:
+        return f"its encoder was pre-trained (training.pretraining = {theirs.pretraining.get('kind')!r}), and this one is not"
     old, new = set(theirs.categories), set(meta.categories)
     if theirs.categories != meta.categories:
         return f"its categories differ: {len(old - new)} are gone and {len(new - old)} are new"
@@ -55,12 +57,19 @@ def why_not(folder: Path, meta: ModelMeta, method: Method, *, trusted_encoder: s
     its = {"encoder": told[0], "max_tokens": theirs.max_tokens, "method": told[1], "route": theirs.route}
     for what, a, b in (
         *((name, mine[name], its[name]) for name in mine),
+        ("task_adapter_width", _adapter_width(meta), _adapter_width(theirs)),
+        ("pooling", meta.pooling, theirs.pooling),
         ("features", meta.feature_names, theirs.feature_names),
         ("tower", meta.tower, theirs.tower),
     ):
         if a != b:
             return f"its {what} differs: {b}, now {a}"
     return ""
+
+
+def _adapter_width(meta: ModelMeta) -> int:
+    """Units of each head's adapter; 0: none."""
+    return int(meta.settings.get("training", {}).get("task_adapter_width", 0))
 
 
 def encoder_of(folder: Path) -> str:

@@ -171,7 +171,9 @@ def test_a_user_of_whom_nothing_is_known_has_the_population_as_prior(tiny: Path)
         "features": [0.0] * 12,
     }
     first, second = load(tiny).predict(pa.RecordBatch.from_pylist([nothing, little], schema=FEATURES_IN)).to_pylist()
-    assert first == second
+    assert first.keys() == second.keys()
+    for name, value in first.items():  # rows of one product of matrices may differ in the last bit
+        assert second[name] == pytest.approx(value, rel=1e-6), name
     assert all(math.isfinite(x) for x in first["category_probabilities"])
 
 
@@ -250,3 +252,7 @@ def test_without_text_counts_alone_speak(tiny: Path) -> None:
         share, visit = heads.category.counted(prior, cells, trends, heads.standardised(features))
     np.testing.assert_allclose(told["category_probabilities"].to_pylist(), share.softmax(dim=1).numpy(), atol=1e-6)
     np.testing.assert_allclose(told["visit_probabilities"].to_pylist(), visit.sigmoid().numpy(), atol=1e-6)
+    with torch.no_grad():
+        value = heads.value.logit(heads.standardised(features)).softmax(dim=1)
+    classes = np.stack([told[name].to_numpy() for name in ("p_o", "p_interest", "p_buy")], axis=1)
+    np.testing.assert_allclose(classes, value.numpy(), atol=1e-6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from safetensors.torch import load_file
 
 from equipoise.errors import ModelError
 from equipoise.models import ModelMeta, load_package, save_package
-from equipoise.models.package import MANIFEST, checksums, load_held_back, load_meta
+from equipoise.models.encoder import POOLING, pooling_of
+from equipoise.models.package import MANIFEST, checksums, encoder_sha256, listed_sha256, load_held_back, load_meta
 from tests.unit.models import tiny
 
 META = ModelMeta(
@@ -100,6 +102,21 @@ def test_files_are_as_promised(saved: tuple[Path, object], tmp_path: Path) -> No
     assert str(tmp_path) not in (folder / "adapter" / "adapter_config.json").read_text()
     assert not list(folder.rglob("*.bin"))
     assert "category.out.weight" in load_file(folder / "heads.safetensors")
+
+
+def test_the_encoder_says_how_its_states_become_a_vector(tmp_path: Path) -> None:
+    net, sums = tiny.model(tiny.directory(tmp_path / "source")), {}
+    for pooling in ("mean", "cls", "last"):
+        folder = tmp_path / pooling
+        meta = replace(META, pooling=pooling)
+        save_package(folder, net, tokenizer_path=str(tmp_path / "source"), meta=meta, card="")
+        assert pooling_of(folder / "encoder") == load_package(folder).model.encoder.pooling == pooling
+        assert f"encoder/{POOLING}/config.json" in listed_sha256(folder)
+        sums[pooling] = encoder_sha256(folder)
+    assert sums["mean"] != sums["cls"] != sums["last"]
+    shutil.rmtree(folder / "encoder" / POOLING)  # as earlier versions published it
+    (folder / MANIFEST).write_text(json.dumps({"sha256": checksums(folder)}))
+    assert encoder_sha256(folder) == sums["last"]
 
 
 @pytest.mark.parametrize(

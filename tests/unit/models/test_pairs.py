@@ -13,7 +13,18 @@ import torch
 from sklearn.linear_model import Ridge
 
 from equipoise.errors import ModelError
-from equipoise.models.fit_pairs import PairOptions, counted_state, ease, fit_pairs, freshen, start_counted
+from equipoise.models.fit_pairs import (
+    PairOptions,
+    _add,
+    _follows,
+    _losses,
+    counted_state,
+    ease,
+    fit_pairs,
+    freshen,
+    start_counted,
+)
+from equipoise.models.follow import Sums
 from equipoise.models.heads import Heads
 from equipoise.models.pairs import PAIR_INPUTS, PairNet
 from equipoise.tables.packing import CELL_VALUES
@@ -113,6 +124,21 @@ def test_the_fit_finds_what_the_prior_cannot() -> None:
     assert said[0].startswith("pairs: 320 examples, validation shares") and "120 of 120 steps" in said[-1]
 
 
+def test_a_thin_window_counts_in_proportion() -> None:
+    """By hand: of windows with 20, 4, 1 and 0 events the mean loss is over weights 1, .4, .1 and 0."""
+    heads, rows = fresh(), world(4, 3)
+    rows["label_counts"] = torch.zeros_like(rows["label_counts"])
+    for row, (place, events) in enumerate(((0, 20.0), (1, 4.0), (2, 1.0))):
+        rows["label_counts"][row, place] = events
+    share, _, total = _losses(heads, rows)
+    said, _ = heads.category.counted(rows["prior"], rows["cells"], rows["trends"], heads.standardised(rows["features"]))
+    told = [-float(said[row].log_softmax(-1)[place]) for row, place in enumerate((0, 1, 2))]
+    assert total == pytest.approx(1.5)
+    assert float(share) == pytest.approx((told[0] + 0.4 * told[1] + 0.1 * told[2]) / 1.5, rel=1e-5)
+    rows["label_counts"][:] = 0.0
+    assert float(_losses(heads, rows)[0]) == 0.0, "nothing happened to anybody"
+
+
 def test_the_same_arguments_fit_the_same_numbers() -> None:
     states = []
     for noise in (1, 2):
@@ -127,6 +153,23 @@ def test_what_makes_validation_worse_is_not_kept() -> None:
     wild = PairOptions(seed=1, pair_steps=20, pair_batch=32, pair_learning_rate=50.0, visit_weight=0.1)
     figures = fit_pairs(fresh(), passes(), check, wild, str)
     assert figures["counted_loss"] == figures["prior_loss"]
+
+
+def test_nobodys_own_labels_are_in_what_is_trained_on() -> None:
+    heads, rows = fresh(), world(60, 5)
+    mine = rows["user_id"][:, -1] % 2 == 0
+
+    def told(labels: torch.Tensor) -> torch.Tensor:
+        sums = Sums(tiny.CATEGORIES)
+        changed = {**rows, "label_counts": labels}
+        _add(sums, heads, changed)
+        return _follows(heads, changed, sums.crossed())
+
+    before, shuffled = told(rows["label_counts"]), rows["label_counts"].clone()
+    shuffled[mine] = shuffled[mine].roll(1, dims=1) + 3.0
+    after = told(shuffled)
+    torch.testing.assert_close(after[mine], before[mine], rtol=0, atol=0)
+    assert not torch.allclose(after[~mine], before[~mine])
 
 
 def test_a_start_holds_and_only_the_vector_is_trained(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -163,7 +206,7 @@ def test_no_examples_and_values_that_are_not_finite_are_refused() -> None:
         rows["trends"][3, 1, 0] = math.nan
         yield iter([rows])
 
-    with pytest.raises(ModelError, match=r"pair features \['visitors_share', 'visitors_share_before'\] .* not finite"):
+    with pytest.raises(ModelError, match=r"pair features \['visitors_share', 'visitors_share_before', 'follows'\] .* not finite"):
         fit_pairs(fresh(), poisoned, check, OPTIONS, str)
 
 
@@ -184,5 +227,5 @@ def test_freshening_learns_what_the_latest_cut_alone_shows() -> None:
         return float(visit[:, 4].sigmoid().mean())
 
     before = chance()
-    assert freshen(heads, latest, OPTIONS, batches=32) == 64
+    assert freshen(heads, passes(), latest, OPTIONS, batches=32) == 64
     assert chance() > before + 0.1

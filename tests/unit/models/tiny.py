@@ -92,6 +92,7 @@ def batch(rows: int, seed: int = 1, length: int = 8) -> dict[str, torch.Tensor]:
         "label_counts": counts,
         "label_value": torch.randint(0, 3, (rows,), generator=draw),
         "label_spend": torch.rand(rows, generator=draw, dtype=torch.float64) * 50,
+        "user_id": torch.randint(0, 256, (rows, 16), generator=draw).to(torch.uint8),
     }
 
 

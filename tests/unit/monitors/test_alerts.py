@@ -52,7 +52,10 @@ def test_an_unreachable_webhook_is_said_without_its_address(monkeypatch: pytest.
     assert deliver([WebhookSink("ALARMS")], "night", [ONE], said.append) == 0
     monkeypatch.setenv("ALARMS", "file:///etc/passwd")
     assert deliver([WebhookSink("ALARMS")], "night", [ONE], said.append) == 0
-    assert len(said) == 2
+    for address in ("http://h/secret path", "http://h:secret/"):
+        monkeypatch.setenv("ALARMS", address)
+        assert deliver([WebhookSink("ALARMS")], "night", [ONE], said.append) == 0
+    assert len(said) == 4
     assert not [line for line in said if "secret" in line or "passwd" in line]
 
 

@@ -141,13 +141,13 @@ def test_every_input_monitor_reads_a_day_once() -> None:
     keys = [(r.day, r.monitor, r.subject) for r in found]
     assert len(keys) == len(set(keys))
     assert {r.monitor for r in found} == {"freshness", "volume", "nulls", "category_mix"}
-    assert not fresh(found, AS_OF, YESTERDAY)
+    assert not fresh(found, AS_OF, YESTERDAY, {})
     assert sum(summary(found, AS_OF).values()) == sum(k[0] == DAYS[-1] for k in keys)
 
 
 def test_a_column_that_was_never_empty_and_now_is_raises_an_alarm() -> None:
     found = list(input_readings(events(busy(1), empty=300), mix(1), AS_OF, LIMITS))
-    told = [(a.monitor, a.subject, a.status) for a in alarms(fresh(found, AS_OF, YESTERDAY), AS_OF, "run")]
+    told = [(a.monitor, a.subject, a.status) for a in alarms(fresh(found, AS_OF, YESTERDAY, {}), AS_OF, "run")]
     assert told == [("nulls", "purchase.quantity", "fail")]
 
 
@@ -158,10 +158,20 @@ def test_an_alarm_is_raised_once_and_again_when_it_gets_worse() -> None:
     cases = (("ok", "warn", 1), ("warn", "warn", 0), ("warn", "fail", 1), ("fail", "warn", 0), ("unknown", "fail", 1))
     for then, now, told in cases:
         readings = [night(then, DAYS[-2]), night(now, DAYS[-1])]
-        assert len(fresh(readings, AS_OF, YESTERDAY)) == told, (then, now)
+        assert len(fresh(readings, AS_OF, YESTERDAY, {})) == told, (then, now)
     # After a night that was not watched, what began in it is still news.
     readings = [night("ok", DAYS[-3]), night("warn", DAYS[-2]), night("warn", DAYS[-1])]
-    assert len(fresh(readings, AS_OF, YESTERDAY - timedelta(days=1))) == 1
+    assert len(fresh(readings, AS_OF, YESTERDAY - timedelta(days=1), {})) == 1
+
+
+def test_what_judges_only_the_last_day_is_compared_with_what_the_night_before_said() -> None:
+    """Calibration, coverage and the like have no reading of the day before: what that night said stands in ops.monitors."""
+    told: dict[tuple[str, str], str] = {}
+    for n, (status, news) in enumerate((("warn", True), ("warn", False), ("fail", True))):
+        night = AS_OF + timedelta(days=n)
+        seen = Reading(night - timedelta(days=1), "calibration", "p_buys", 0.2, Band(0.0), "", forced=status)
+        assert bool(fresh([seen], night, night - timedelta(days=1), told)) == news, (n, status)
+        told = {("calibration", "p_buys"): status}
 
 
 def test_days_before_the_first_event_do_not_count() -> None:

@@ -22,12 +22,14 @@ def shares(*values: float) -> pd.Series[float]:
 
 def test_scores_like_those_before_are_ok_and_others_are_not() -> None:
     before = shares(0.4, 0.3, 0.2, 0.1)
-    assert score_drift(before, before, DAY, LIMITS).status == "ok"
-    assert score_drift(shares(0.1, 0.2, 0.3, 0.4), before, DAY, LIMITS).status == "fail"
-    assert score_drift(shares(0.4, 0.3, 0.2), before, DAY, LIMITS).status == "warn"
-    told = score_drift(before, None, DAY, LIMITS)
+    assert score_drift(before, before, DAY, LIMITS, same_model=True).status == "ok"
+    assert score_drift(shares(0.1, 0.2, 0.3, 0.4), before, DAY, LIMITS, same_model=True).status == "fail"
+    assert score_drift(shares(0.4, 0.3, 0.2), before, DAY, LIMITS, same_model=True).status == "warn"
+    told = score_drift(before, None, DAY, LIMITS, same_model=True)
     assert (told.status, told.asks_training) == ("unknown", False)
-    assert score_drift(shares(0.1, 0.2, 0.3, 0.4), before, DAY, LIMITS).asks_training
+    assert score_drift(shares(0.1, 0.2, 0.3, 0.4), before, DAY, LIMITS, same_model=True).asks_training
+    promoted = score_drift(shares(0.1, 0.2, 0.3, 0.4), before, DAY, LIMITS, same_model=False)
+    assert (promoted.status, promoted.asks_training) == ("fail", False), "another training would move them again"
 
 
 def test_segments_move() -> None:

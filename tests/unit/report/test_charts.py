@@ -53,6 +53,13 @@ def test_the_same_picture_is_the_same_text_and_two_pictures_share_no_id() -> Non
     assert not ids(PICTURES["dots"]()) & ids(PICTURES["curve"]())
 
 
+@pytest.mark.parametrize("name", ["toys_$0_$10", "$5_$ DEALS", "$\\frac$"])
+def test_dollars_in_names_are_dollars(name: str) -> None:
+    """Two of them are mathematics to matplotlib: letters in italics, or an error that ends the report."""
+    assert f">{name}</text>" in str(charts.bars([name], [Series(name, [1.0], BLUE)], "users", name))
+    assert f">{name}</text>" in str(charts.bubbles([charts.Bubble(name, 0.1, 0.2, 3.0)], "x", "y", "Bubbles"))
+
+
 def test_bars_end_where_their_parts_add_up_to() -> None:
     svg = charts.bars(
         ["only"], [Series("x", [1.5], BLUE), Series("y", [2.5], GREEN)], "users", "Bars", text=lambda v: f"sum {v:g}"

@@ -59,9 +59,16 @@ def test_two_models_are_no_night(spark: SparkSession) -> None:
 
 
 def test_only_tables_that_hold_the_date_are_published(spark: SparkSession) -> None:
-    read = night(spark, user_segments=[(DAY, "m")], evaluation=[(OTHER, "m")])
-    pinned = {"silver.items": 3, "gold.user_segments": 7, "gold.evaluation": 2}
+    read = night(spark, user_segments=[(DAY, "m")], user_profiles=[(OTHER, "m")])
+    pinned = {"silver.items": 3, "gold.user_segments": 7, "gold.user_profiles": 2}
     assert publish.versions(pinned, read, DAY) == {"silver.items": 3, "gold.user_segments": 7}
+
+
+def test_a_table_in_which_no_row_is_an_answer_is_published_without_rows(spark: SparkSession) -> None:
+    """A shop without rules or campaigns, a night before its labels: what asks for them finds none, not that there is no view."""
+    read = night(spark, user_segments=[(DAY, "m")], rule_effects=[(OTHER, "m")], audiences=[], evaluation=[(OTHER, "m")])
+    pinned = {"gold.user_segments": 7, "gold.rule_effects": 2, "gold.audiences": 1, "gold.evaluation": 4}
+    assert publish.versions(pinned, read, DAY) == pinned
 
 
 def test_no_card_is_none(tmp_path: Path) -> None:

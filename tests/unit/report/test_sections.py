@@ -11,6 +11,7 @@ from equipoise.report import build
 from equipoise.report.facts import Facts
 from equipoise.report.page import Figure, Section
 from equipoise.report.sections import (
+    alike,
     associations,
     audiences,
     balance,
@@ -230,6 +231,18 @@ def test_interest_groups_are_named_and_moves_are_counted() -> None:
     assert ("(new)", "O", "3", "+1.00") in tables["Moves by segment"]
 
 
+def test_interest_groups_without_money_and_churn_are_bars() -> None:
+    """Heights that nobody knows would leave the map empty."""
+    names = ("segmentation", "segment", "name", "users", "user_share", "expected_spend", "spend_share", "p_buy", "churn_risk")
+    rows = [("interest_group", str(n), f"group {n}", 10 * n, 0.5, None, None, 0.2, None, "told") for n in (1, 2)]
+    groups = frame((*names, "description"), *rows)
+    (block,) = [b for b in alike.blocks(nothing(portraits=groups)) if isinstance(b, Figure)]
+    assert all(f">{text}</text>" in str(block.svg) for text in ("group 1", "group 2", "20")), "names, and users at the ends"
+    assert "Area" not in block.note
+    known = alike.blocks(nothing(portraits=groups.assign(churn_risk=[0.1, 0.3])))
+    assert "mean risk of churn" in str(next(b for b in known if isinstance(b, Figure)).svg)
+
+
 def test_audiences_show_profit_and_say_why_one_is_empty() -> None:
     names = (
         *("audience_id", "goal", "status", "message", "eligible", "left_out", "reach", "cost", "expected_responses"),
@@ -279,11 +292,12 @@ def test_lists_are_compared_with_targets_by_total_variation() -> None:
     assert "A list holds 2.5 categories" in section.lead[0]
     assert findings(section) == [
         "Without the explore places, 15 % of what is shown would have to move to match the targets, 5 % to match history",
-        "Exploration shows 1 category to users who have not seen them; C most often, in 100.0 % of the explore places",
+        "Exploration shows 1 category to users who have not seen them, or know them least; C most often, in 100.0 % of the "
+        "explore places",
     ]
     assert summary.sentences(facts, "s")[3] == (
-        "Each of 2 users is shown 10 items, 2.0 of them from categories that are new to them; over everybody, 80 % of what is "
-        "shown matches the target shares."
+        "Each of 2 users is shown 10 items, 2.0 of them from categories that are new to them, or that they know least; over "
+        "everybody, 80 % of what is shown matches the target shares."
     )
 
 

@@ -34,6 +34,8 @@ def test_percent(share: float, digits: int, text: str) -> None:
 
 def test_short_count() -> None:
     assert [words.short_count(v) for v in (801, 9999, 92331, 1474228, 2.1e9)] == ["801", "9,999", "92.3 k", "1.47 M", "2.1 G"]
+    assert [words.short_count(v) for v in (999_499, 999_500, 999_999, 999_600_000)] == ["999 k", "1 M", "1 M", "1 G"]
+    assert words.short_count(-2e12) == "-2,000 G"
 
 
 def test_seconds() -> None:

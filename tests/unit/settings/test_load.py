@@ -49,9 +49,25 @@ def test_all_problems_of_file_and_flags_come_at_once(tmp_path: Path) -> None:
     assert error.value.exit_code == 2
 
 
+def test_a_flag_may_be_empty_and_half_a_list_is_told() -> None:
+    demo = ["--settings", str(CONF / "demo.toml")]
+    assert parse_command_line([*demo, "--monitors.alert_file", ""], needs_as_of=False).settings.monitors.alert_file == ""
+    with pytest.raises(SettingsError) as error:
+        parse_command_line([*demo, "--data_until", "", "--recommend.never_items", "[A, B]"], needs_as_of=False)
+    told = str(error.value)
+    assert "--data_until: " in told and "--recommend.never_items: '[A, B]' is no list or table as TOML writes it" in told
+    assert """--recommend.never_items '["a", "b"]'""" in told and error.value.exit_code == 2
+
+
 def test_contradictions_are_found() -> None:
     with pytest.raises(SettingsError, match="explore_slots = 10 must be less than k = 10"):
         parse_command_line(["--settings", str(CONF / "demo.toml"), "--recommend.explore_slots", "10"], needs_as_of=False)
+
+
+def test_a_model_that_goes_on_is_not_pre_trained() -> None:
+    flags = ["--training.warm_start", "current", "--training.pretraining", "categories"]
+    with pytest.raises(SettingsError, match=r"warm_start = 'current' does not go with pretraining = 'categories'.*'none'"):
+        parse_command_line(["--settings", str(CONF / "demo.toml"), *flags], needs_as_of=False)
 
 
 def test_a_missing_file_is_named() -> None:

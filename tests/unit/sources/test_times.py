@@ -41,6 +41,11 @@ def test_iso(spark: SparkSession) -> None:
         ("2017-07-04T10:00:00.25+0200", datetime(2017, 7, 4, 8, 0, 0, 250_000, tzinfo=UTC), False),
         ("2017-07-04T10:00:00", berlin(2017, 7, 4, 10), False),  # no zone: Berlin, summer
         ("2017-01-04 10:00", berlin(2017, 1, 4, 10), False),  # winter
+        ("2017-07-04 10:00:00 EST", datetime(2017, 7, 4, 15, tzinfo=UTC), False),  # names of zones are zones too
+        ("2017-07-04 10:00:00.5 Europe/Athens", datetime(2017, 7, 4, 7, 0, 0, 500_000, tzinfo=UTC), False),
+        ("2017-07-04T10:00:00 GMT+03:00", datetime(2017, 7, 4, 7, tzinfo=UTC), False),
+        ("2017-07-04 10:00:00 UTC+3", datetime(2017, 7, 4, 7, tzinfo=UTC), False),
+        ("2017-07-04 10:00:00 QQQ", None, False),
         (" 2017-07-04 ", day_end(2017, 7, 4), True),
         ("2017-11-05", day_end(2017, 11, 5), True),  # 25 hours long in New York
         ("2017-13-05", None, True),  # spelled as a day

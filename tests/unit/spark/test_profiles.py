@@ -56,6 +56,8 @@ def test_a_cluster_is_authenticated_encrypted_and_keeps_no_secret_in_its_profile
 def test_training_has_neither_the_plugin_nor_executors_that_come_and_go() -> None:
     training = PROFILES["cluster_training"]
     assert not [k for k in training if k.startswith(("spark.plugins", "spark.rapids", "spark.dynamicAllocation"))]
+    assert training["spark.executor.instances"] == training["spark.cores.max"], "cores.max counts on a standalone master alone"
+    assert training["spark.executor.cores"] == "1"
     assert PROFILES["cluster"]["spark.dynamicAllocation.enabled"] == "true"
     assert PROFILES["rapids"]["spark.plugins"] == PROFILES["explain"]["spark.plugins"]
 
@@ -64,7 +66,11 @@ def test_the_jar_of_the_plugin_is_the_one_that_is_checked() -> None:
     checked = (FOLDER / "rapids.sha256").read_text().split()[1].lstrip("*")
     for name in ("rapids", "explain"):
         assert PROFILES[name]["spark.driver.extraClassPath"] == f".jars/{checked}"
-    assert PROFILES["rapids"]["spark.executor.extraClassPath"] == f".jars/{checked}"
+    project, executors = "/opt/equipoise", PROFILES["rapids"]  # executors start in folders of their own
+    for key in ("spark.executor.extraClassPath", "spark.executorEnv.PYTHONPATH"):
+        assert executors[key] == f"{project}/.jars/{checked}"
+    script = executors["spark.executor.resource.gpu.discoveryScript"]
+    assert script.startswith(f"{project}/") and (ROOT / script.removeprefix(f"{project}/")).is_file()
 
 
 def test_tasks_share_a_device_and_torch_has_room_beside_them() -> None:

@@ -145,8 +145,11 @@ def test_dropout_takes_whole_words_at_its_rate() -> None:
 def test_synonyms_stand_in_for_words_and_phrases(tmp_path: Path, tokenizer: Any) -> None:
     file = tmp_path / "synonyms.toml"
     file.write_text('beef = ["veal"]\n"soft drinks" = ["lemonade"]\nsoft = ["wrong"]\n')
+    wanted = TEXT.replace("beef", "veal").replace("soft drinks", "lemonade")
     (text,) = after([TEXT], tokenizer=tokenizer, synonym_share=1.0, synonyms_file=str(file))
-    assert text == TEXT.replace("beef", "veal").replace("soft drinks", "lemonade")
+    assert text == wanted
+    changed = Augmenter(AugmentOptions(synonym_share=1.0, synonyms_file=str(file)), tokenizer, 64)(*fed(tokenizer, [TEXT]), 3)
+    assert changed[0].tolist() == [tokenizer(wanted)["input_ids"]], "marks are read as those of every other text"
     some = after([TEXT] * 100, tokenizer=tokenizer, synonym_share=0.5, synonyms_file=str(file))
     assert 30 < sum("veal" in t for t in some) < 70 and not any("wrong" in t for t in some)
 

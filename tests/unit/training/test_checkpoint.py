@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from equipoise.errors import ModelError
+from equipoise.models.fit_pairs import PairOptions
+from equipoise.models.statistics import Prior
+from equipoise.training import start
 from equipoise.training.checkpoint import FILES, weights_of
 from tests.unit.models import tiny
 from tests.unit.training import made
+from tests.unit.training.recipes import WIDTHS, recipe
 
 HARMS: dict[str, Callable[[bytes], bytes | None]] = {
     "cut off": lambda b: b[: len(b) // 2],
@@ -64,3 +69,26 @@ def test_the_way_out_ends_in_the_same_weights(encoder_path: str, whole: Path, tm
     untroubled = made.training(encoder_path, max_steps=STEPS).run()
     assert all(torch.equal(w, anew.weights[n]) for n, w in untroubled.weights.items())
     assert anew.progress.history == untroubled.progress.history
+
+
+def test_a_later_attempt_begins_with_what_an_earlier_one_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine a new fit would differ in its last bits, and the checkpoints would be of another training."""
+    first, fits, fit = recipe(tmp_path), [], start.fit_pairs
+    files = start.Files(first.train_files, first.validation_files, WIDTHS)
+    options = PairOptions(seed=1, pair_steps=6, pair_batch=16, pair_learning_rate=6e-3, visit_weight=0.1)
+    monkeypatch.setattr(start, "fit_pairs", lambda *given: fits.append(given[3]) or fit(*given))
+
+    def again(options: PairOptions = options) -> start.Start:
+        return start.fitted_start(
+            files, tiny.POPULATION, Prior(2.0, 1.0), options, fit=False, into=first.checkpoints, say=lambda _: None
+        )
+
+    assert again() == first.start and not fits
+    assert replace(first, start=again()).identity(2) == first.identity(2)
+    other = again(replace(options, seed=2))
+    assert len(fits) == 1 and other.counted_sha256 != first.start.counted_sha256, "other options are fitted anew"
+    assert again() == first.start and len(fits) == 2
+    Path(first.start.fresh).write_bytes(b"")
+    assert again() == first.start and len(fits) == 3, "a damaged file is fitted anew"
+    (Path(first.checkpoints) / start.KEPT).write_text("{")
+    assert again() == first.start and len(fits) == 4

@@ -22,7 +22,7 @@ def cuts(spark: SparkSession, *days: int) -> DataFrame:
 
 
 def test_rows_and_cuts(spark: SparkSession) -> None:
-    found = described(cuts(spark, -28, 0, 0), cuts(spark, 28, 28), labels_by=date(2017, 11, 6), horizon_days=28)
+    found = described(cuts(spark, -28, 0, 0), cuts(spark, 28, 28), labels_by=date(2017, 11, 6), label_days=28)
     assert found == Sample(3, ("2017-08-14", "2017-09-11"), 2, ("2017-10-09",))
 
 
@@ -38,7 +38,7 @@ def test_examples_of_another_date_are_refused(
     spark: SparkSession, train: tuple[int, ...], validation: tuple[int, ...], text: str
 ) -> None:
     with pytest.raises(ContractError, match=text):
-        described(cuts(spark, *train), cuts(spark, *validation), labels_by=date(2017, 11, 6), horizon_days=28)
+        described(cuts(spark, *train), cuts(spark, *validation), labels_by=date(2017, 11, 6), label_days=28)
 
 
 def test_dates_tell_which_labels_were_seen() -> None:
@@ -81,6 +81,20 @@ def test_the_card_says_what_it_must() -> None:
         assert part in card, part
     assert "Pre-training" not in card and "Kinds of" not in card
     assert "no amounts" in model_card(replace(meta, has_amounts=False), Sample(1, ("x",), 1, ("y",)), history, "")
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        ({"method": "lora"}, "text encoder with LoRA adapters (merged) reads"),
+        ({"method": "full"}, "text encoder, fine-tuned in all its weights, reads"),
+        ({"method": "frozen"}, "text encoder, as it is, reads"),
+        ({"method": "prompt"}, "text encoder with learnt embeddings before those of the text (beside it, in adapter/) reads"),
+        ({}, "text encoder reads"),
+    ],
+)
+def test_the_card_says_what_was_trained(training: dict[str, str], said: str) -> None:
+    assert said in _card({}, route="text", settings={"training": training})
 
 
 TOWER = {"kind": "attention", "layers": 2, "width": 8, "events": 6}

@@ -274,6 +274,15 @@ def test_adalora_takes_ranks_away_to_its_budget(encoder_path: str) -> None:
     assert sum(p.numel() for p in matrices) == 3 * len(matrices) and kept == 2 * len(matrices)
 
 
+def test_a_step_that_float16_leaves_out_does_not_end_the_dealing_of_ranks(encoder_path: str) -> None:
+    training = made.training(encoder_path, method=Method("adalora", lora_rank=2, total_steps=12), half=torch.float16)
+    training._step._scaler._init_scale = 2.0**28  # overflows, later fits
+    training.run()
+    assert training._step._scaler.get_scale() < 2.0**28
+    matrices = [p for n, p in training._model.encoder.backbone.named_parameters() if "lora_E" in n]
+    assert sum(int((p != 0).sum()) for p in matrices) == 2 * len(matrices)
+
+
 def test_adaloras_penalty_by_hand(encoder_path: str) -> None:
     net = made.model(encoder_path, Method("adalora", lora_rank=2, total_steps=12))
     budget = Budget.of(net.encoder.backbone)

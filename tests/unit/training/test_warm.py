@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +15,10 @@ from safetensors.torch import load_file
 
 from equipoise.errors import ModelError
 from equipoise.models import BehaviourModel, load_package
+from equipoise.models.encoder import POOLING
+from equipoise.models.heads import Adapter
 from equipoise.models.methods import Method
+from equipoise.models.package import MANIFEST, checksums
 from equipoise.training.launch import _begun
 from equipoise.training.registry import Registry
 from equipoise.training.warm import go_on, predecessor, why_not
@@ -28,7 +33,9 @@ SETTINGS = {"encoder": {"path": "here"}, "training": {"method": "lora"}}
 
 
 def trained(net: BehaviourModel) -> None:
-    """As training leaves it: every part is another than at the beginning."""
+    """As training leaves it: every part is another than at the beginning. Heads have adapters."""
+    width = net.encoder.width
+    net.heads.category.adapter, net.heads.value.adapter = Adapter(width, 2), Adapter(width, 2)
     generator = torch.Generator().manual_seed(3)
     for parameter in net.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
@@ -58,6 +65,9 @@ def test_the_latest_model_of_an_earlier_date_is_gone_on_with_also_when_the_run_i
         ({"route": "tower"}, "route differs: tower, now text"),
         ({"settings": {**SETTINGS, "encoder": {"path": "there"}}}, "encoder differs: there, now here"),
         ({"settings": {**SETTINGS, "training": {"method": "full"}}}, "method differs: full, now lora"),
+        ({"settings": {**SETTINGS, "training": {"method": "lora", "task_adapter_width": 4}}}, "adapter_width differs: 4, now 0"),
+        ({"pooling": "cls"}, "pooling differs: cls, now mean"),
+        ({"pretraining": {"kind": "both"}}, "pre-trained (training.pretraining = 'both'), and this one is not"),
     ],
 )
 def test_another_model_is_refused_with_the_reason(theirs: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -68,7 +78,7 @@ def test_another_model_is_refused_with_the_reason(theirs: dict[str, Any], said: 
 
 
 def test_what_reads_texts_is_taken_and_what_counts_is_fitted_anew(tmp_path: Path) -> None:
-    made = recipe(tmp_path)
+    made = replace(recipe(tmp_path), task_adapter_width=2)
     old = package(tmp_path / "old", made.encoder_path, "old", trained, max_tokens=TOKENS)
     fresh, begun = (_begun(replace(made, warm=w), torch.device("cpu")).eval() for w in ("", str(old)))
     theirs = load_package(old).model
@@ -81,12 +91,26 @@ def test_what_reads_texts_is_taken_and_what_counts_is_fitted_anew(tmp_path: Path
     assert not torch.allclose(vector(begun), vector(fresh), atol=1e-2)
     mine, its, new = (dict(m.heads.state_dict()) for m in (begun, theirs, fresh))
     for name in mine:
-        carried = name.startswith(("category.out.", "value."))
+        carried = name.startswith(("category.out.", "category.adapter.", "value."))
         torch.testing.assert_close(mine[name], (its if carried else new)[name], msg=name)
     assert not torch.equal(mine["category.pairs.bias"], its["category.pairs.bias"])
     counted = load_file(made.start.counted)
     torch.testing.assert_close(mine["category.pairs.bias"], counted["pairs.bias"])
     assert begun.heads.category.out.weight.requires_grad and not begun.heads.category.pairs.bias.requires_grad
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_vector_is_made_as_the_encoder_was_pretrained(stated: bool, tmp_path: Path) -> None:
+    """Of an encoder that reads its first token; `stated` false: the model is of a version that did not write that beside it."""
+    made = recipe(tmp_path)
+    (Path(made.encoder_path) / POOLING).mkdir()
+    (Path(made.encoder_path) / POOLING / "config.json").write_text('{"pooling_mode_cls_token": true}')
+    old = package(tmp_path / "old", made.encoder_path, "old", pooling="cls")
+    if not stated:
+        shutil.rmtree(old / "encoder" / POOLING)
+        (old / MANIFEST).write_text(json.dumps({"sha256": checksums(old)}))
+    again = replace(made, meta=replace(made.meta, pooling="cls"), warm=str(old))
+    assert _begun(again, torch.device("cpu")).encoder.pooling == "cls"
 
 
 def test_a_training_that_goes_on_is_another_training(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from equipoise.report.charts import Bubble, bubbles, heat
+from equipoise.report.charts import Bubble, Series, bars, bubbles, heat
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, Heading, NumberTable
+from equipoise.report.palette import BLUE
 from equipoise.report.words import count, cut, number, percent, plural
 from equipoise.tables.vocabulary import GONE, NEW, SEGMENTS
 
@@ -38,17 +39,15 @@ def _map(facts: Facts) -> list[Block]:
         f"The group of {rich['name']} is expected to bring most, {worth}: {percent(float(rich['user_share']))} of the users"
         + (f" and {percent(float(rich['spend_share']))} of the spend" if not pd.isna(rich["spend_share"]) else "")
     )
-    points = [
-        Bubble(
-            cut(str(r["name"])),
-            float(r["p_buy"]),
-            float(r["expected_spend"] if money else r["churn_risk"] or 0),
-            float(r["users"]),
-        )
-        for _, r in groups.iterrows()
-    ]
-    y_label = "mean expected spend" if money else "mean risk of churn"
-    svg = bubbles(points, "mean probability to buy", y_label, finding)
+    names, height = [cut(str(n)) for n in groups["name"]], groups["expected_spend" if money else "churn_risk"].astype(float)
+    mapped = bool(height.notna().all())
+    if mapped:
+        whole = zip(names, groups["p_buy"].astype(float), height, groups["users"].astype(float), strict=True)
+        points = [Bubble(*one) for one in whole]
+        y_label = "mean expected spend" if money else "mean risk of churn"
+        svg = bubbles(points, "mean probability to buy", y_label, finding)
+    else:  # neither money nor churn is told of each
+        svg = bars(names, [Series("users", [float(n) for n in groups["users"]], BLUE)], "users", finding, text=count)
     rows = [
         (
             str(r["segment"]),
@@ -62,7 +61,8 @@ def _map(facts: Facts) -> list[Block]:
         for _, r in groups.iterrows()
     ]
     heads = ("group", "name", "users", "share", "of spend", "mean p_buy", "in a sentence")
-    note = "Area: users. Names are the categories with the highest lift; gold.segment_profiles has those of every segmentation."
+    note = "Names are the categories with the highest lift; gold.segment_profiles has those of every segmentation."
+    note = f"Area: users. {note}" if mapped else note
     return [Figure(finding, svg, note, NumberTable("Interest groups", heads, rows))]
 
 

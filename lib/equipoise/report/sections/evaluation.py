@@ -18,6 +18,10 @@ from equipoise.report.words import count, number, plural
 ANCHOR, TITLE = "evaluation", "How good is it?"
 PANELS = 3
 USUAL_CUTOFF = 10
+WAITING = (
+    "gold.evaluation has no rows for this date. Its label window may not be over: run evaluate_models and publish_report for it "
+    "again once it is."
+)
 OTHERS = ("balance", "operating_points")
 """Tasks of the section on balance."""
 
@@ -37,7 +41,7 @@ def tasks(evaluation: pd.DataFrame) -> list[str]:
 def section(facts: Facts) -> Section:
     """One part per task."""
     if facts.evaluation.empty:
-        return empty(ANCHOR, TITLE, "gold.evaluation has no rows for this date; run evaluate_models.")
+        return empty(ANCHOR, TITLE, WAITING)
     blocks = [
         b
         for t in tasks(facts.evaluation)

@@ -134,7 +134,7 @@ def section(facts: Facts) -> Section:
         _verdict([a for found in answered.values() for a in found]),
         f"The published route is {model}. Differences are paired: both sides on the same users, drawn again together; lines are "
         "95 % intervals, in per cent of the other side's figure. Green: language pays, the whole interval above 0. Grey: it "
-        "cannot be told. Red: it costs. The best without language is chosen on these very users, which favours it.",
+        "cannot be told. Orange: it costs. The best without language is chosen on these very users, which favours it.",
     )
     return Section(ANCHOR, TITLE, lead, tuple(blocks))
 

@@ -16,6 +16,7 @@ ANCHOR, TITLE = "recommendations", "Recommendations"
 SHOWN, EXPLORED = 18, 15
 REASONS = {
     "bought_before": "bought before",
+    "looked_before": "looked at before",
     "same_users": "had by users with the same items",
     "similar_text": "text like what the user buys",
     "popular_in_category": "popular in a target category",
@@ -110,7 +111,7 @@ def _exploration(facts: Facts) -> list[Block]:
     total = found["explored"].sum()
     top = found.head(EXPLORED)
     finding = (
-        f"Exploration shows {plural(len(found), 'category', 'categories')} to users who have not seen them; "
+        f"Exploration shows {plural(len(found), 'category', 'categories')} to users who have not seen them, or know them least; "
         f"{category(str(top.iloc[0]['category']))} most often, in {percent(float(top.iloc[0]['explored']) / total)} of the "
         "explore places"
     )

@@ -87,7 +87,7 @@ def _balanced(facts: Facts) -> str:
     table = shares(facts)
     return (
         f"Each of {plural(c['users'], 'user')} is shown {c['rows'] / c['users']:.0f} items, {c['explored'] / c['users']:.1f} "
-        "of them from categories that are new to them; over everybody, "
+        "of them from categories that are new to them, or that they know least; over everybody, "
         f"{percent(1 - distance(table['shown'], table['target']), 0)} of what is shown matches the target shares."
     )
 
