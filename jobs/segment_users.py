@@ -35,8 +35,7 @@ JOB = Job(
 
 def how(s: Settings, as_of: date) -> How:
     """The settings as plain values; the ladder's threshold is told at the cuts that the language model learns it from."""
-    days = max(s.windows.days, s.segments.horizon_days)
-    cuts = cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, days).train
+    cuts = cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, s.label_days).train
     return How(
         as_of=day_number(as_of), horizon_days=s.segments.horizon_days, churn_days=s.segments.churn_days, ladder=s.segments.ladder,
         amounts=s.source.has_amounts, cuts=s.segments.value_cuts, threshold_cuts=tuple(map(day_number, cuts)),

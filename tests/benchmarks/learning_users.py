@@ -130,9 +130,10 @@ def prepare(folder: Path) -> None:
     def validation(number: int = 0) -> Iterator[Iterator[Batch]]:
         yield choose.batches(64, np.random.default_rng([2, number]).permutation(len(choose)))
 
-    say(str(fit_pairs(heads, epoch, validation, options, say)))
+    figures, sums = fit_pairs(heads, epoch, validation, options, say)
+    say(str(figures))
     counted = counted_state(heads)
-    freshen(heads, epoch, validation, options, batches=-(-len(choose) // 64))
+    freshen(heads, sums, validation, options, batches=-(-len(choose) // 64))
     told = {"feature_mean", "feature_std", "value_weight", "value_bias", "class_mean_spend", "class_rows"}
     numbers = {f"told.{k}": torch.tensor(getattr(statistics, k), dtype=torch.float64) for k in told}
     numbers["told.prior"] = torch.tensor([prior.dirichlet, prior.sharpening], dtype=torch.float64)

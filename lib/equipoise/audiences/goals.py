@@ -14,7 +14,7 @@ from equipoise.audiences.campaigns import CONTACTED, contacted, unpacked_contact
 from equipoise.audiences.choose import Told
 from equipoise.audiences.response import LEAST_ANSWERS, fit, past, propensity, responses
 from equipoise.segments.history import PACKED, day_number, unpacked
-from equipoise.segments.valued import PER_MILLION
+from equipoise.spark.draw import drawn, millionths
 
 SEGMENT, ATTRIBUTE, FILE, FREQUENCY = "segment", "attribute", "file", "frequency"
 
@@ -75,10 +75,7 @@ def respond(world: World, *, response_days: int, learn_users: int, share: float,
     """The chance to redeem an offer of a campaign that begins at as_of and contacts `share` of the users."""
     whole = world.packed.join(contacted(world.events, as_of=world.as_of), "user_id", "left").select(*PACKED, *CONTACTED)
     users = world.segments.count()
-    drawn = F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < int(
-        PER_MILLION * min(1.0, learn_users / max(users, 1))
-    )
-    rows = whole.filter(drawn).toPandas().sort_values("user_id", ignore_index=True)
+    rows = whole.filter(drawn(millionths(learn_users, users), seed)).toPandas().sort_values("user_id", ignore_index=True)
     history, contacts, day = unpacked(rows), unpacked_contacts(rows), day_number(world.as_of)
     learnt = past(history, contacts, until=day, response_days=response_days)
     model = fit(learnt, seed)
@@ -141,8 +138,8 @@ def like(world: World, ids: Sequence[str], *, learn_users: int, seed: int) -> To
         unknown = len(set(ids)) - number
         wanted = f"expected {lookalike.LEAST_SEED} at least, and others"
         return Told(None, f"{number} known users in the seed list ({unknown} ids are unknown), {wanted}")
-    drawn = lookalike.Drawn.of(number, users, learn_users)
-    model = lookalike.learnt(lookalike.sample(at, known, drawn, seed), seed, drawn)
+    parts = lookalike.Drawn.of(number, users, learn_users)
+    model = lookalike.learnt(lookalike.sample(at, known, parts, seed), seed, parts)
     told = lookalike.likeness(at, model).join(known, "user_id", "left_anti")
     chance = F.round("p_response", 5).cast("decimal(18,5)").cast("string")  # one in a thousand of a large base is much
     reason = F.concat(F.lit("like the seed list: probability "), chance, F.lit(f" among its {number:,} users and all others"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.spark.draw import PER_MILLION, drawn, millionths
 from equipoise.tables.feature import H_FEATURES
 
 LEAST_SEED = 10
@@ -19,7 +20,6 @@ LEAST_SEED = 10
 HELD_OUT = 0.2
 TENTH = 0.1
 LOGIT_C = 0.1
-PER_MILLION = 1_000_000
 Floats = NDArray[np.float64]
 
 
@@ -55,11 +55,11 @@ class Drawn:
     @staticmethod
     def of(number: int, users: int, most: int) -> Drawn:
         """About `most` of the `number` users of the seed, and of all `users` as many, at most."""
-        parts = (max(1, int(PER_MILLION * min(1.0, most / max(1, n)))) / PER_MILLION for n in (number, users))
+        parts = (max(1, millionths(most, n)) / PER_MILLION for n in (number, users))
         return Drawn(*parts)
 
 
-def sample(of: DataFrame, seed_users: DataFrame, drawn: Drawn, seed: int) -> pd.DataFrame:
+def sample(of: DataFrame, seed_users: DataFrame, parts: Drawn, seed: int) -> pd.DataFrame:
     """user_id, x and is_seed on the driver, by user_id: a seeded sample of the seed's users and of the others.
 
     Args:
@@ -68,18 +68,17 @@ def sample(of: DataFrame, seed_users: DataFrame, drawn: Drawn, seed: int) -> pd.
     """
     marked = of.join(seed_users.select("user_id", F.lit(True).alias("is_seed")), "user_id", "left")
     marked = marked.withColumn("is_seed", F.col("is_seed").isNotNull())
-    share = F.when(F.col("is_seed"), F.lit(round(drawn.seed * PER_MILLION))).otherwise(F.lit(round(drawn.others * PER_MILLION)))
-    kept = marked.filter(F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share)
-    return kept.toPandas().sort_values("user_id", ignore_index=True)
+    share = F.when(F.col("is_seed"), F.lit(round(parts.seed * PER_MILLION))).otherwise(F.lit(round(parts.others * PER_MILLION)))
+    return marked.filter(drawn(share, seed)).toPandas().sort_values("user_id", ignore_index=True)
 
 
-def learnt(rows: pd.DataFrame, seed: int, drawn: Drawn = Drawn()) -> Likeness:
+def learnt(rows: pd.DataFrame, seed: int, parts: Drawn = Drawn()) -> Likeness:
     """Learnt from all rows, told of all users: what sampling did to the odds is taken off the intercept (King & Zeng, Logistic
     Regression in Rare Events Data, Political Analysis 2001, eq. 7). `found`: of a fifth of all rows held out, the share of its
     seed users in its best tenth, each row counting for those that it was drawn from.
 
     Args:
-        drawn: how the rows were.
+        parts: how the rows were drawn.
 
     Raises:
         ValueError: with fewer than LEAST_SEED seed users, or nobody else.
@@ -92,12 +91,12 @@ def learnt(rows: pd.DataFrame, seed: int, drawn: Drawn = Drawn()) -> Likeness:
     found = float("nan")
     if first is not None and yes[held].any():
         score = first.log_odds(x[held])
-        order, stands_for = np.argsort(-score, kind="stable"), np.where(yes[held], 1.0 / drawn.seed, 1.0 / drawn.others)
+        order, stands_for = np.argsort(-score, kind="stable"), np.where(yes[held], 1.0 / parts.seed, 1.0 / parts.others)
         first_tenth = np.cumsum(stands_for[order]) <= TENTH * stands_for.sum()
         top = order[: max(1, int(first_tenth.sum()))]
         found = float(yes[held][top].sum() / yes[held].sum())
     whole = _fit(x, yes)
-    return Likeness(whole.mean, whole.scale, whole.weight, whole.intercept + math.log(drawn.others / drawn.seed), found)
+    return Likeness(whole.mean, whole.scale, whole.weight, whole.intercept + math.log(parts.others / parts.seed), found)
 
 
 def likeness(of: DataFrame, model: Likeness) -> DataFrame:

@@ -6,7 +6,6 @@ the delta method (Deng, Knoblich & Lu, Applying the Delta Method in Metric Analy
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +17,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import SettingsError
 from equipoise.evaluate.arrays import Floats
 from equipoise.evaluate.metrics.lists import entropy_bits
@@ -48,7 +48,7 @@ def told(path: str) -> dict[str, str]:
     file = Path(path)
     if not file.is_file():
         raise SettingsError(f"evaluate.arms = {path!r}: no such file; expected CSV or Parquet with {' and '.join(ASSIGNMENT)}")
-    return {"arms": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {"arms": file_sha256(file)}
 
 
 @dataclass(frozen=True)

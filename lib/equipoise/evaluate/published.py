@@ -116,7 +116,8 @@ def _value(user: Ints, rows: pd.DataFrame, users: int) -> tuple[Floats, Floats |
 
 def contacts(events: DataFrame, behaviour: Behaviour, until: date) -> Contacts:
     """Who was contacted by which campaign before `until`, and who answered, of the users."""
-    rows = contacted(_ours(events, behaviour), as_of=until).toPandas()
+    ours = events.sparkSession.createDataFrame(pd.DataFrame({"user_id": behaviour.users}))
+    rows = contacted(events.join(F.broadcast(ours), "user_id", "left_semi"), as_of=until).toPandas()
     user, rows = _of_users(rows, behaviour)
     found = unpacked_contacts(rows)
     return Contacts(user[found.user], found.campaign, found.day, found.answer)
@@ -158,7 +159,7 @@ def most_valued(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue, k
 
 def candidate_sets(values: DataFrame, behaviour: Behaviour, catalogue: Catalogue) -> dict[str, Ints]:
     """Source → keys user · items + item of the candidates in gold.user_item_values that it brought."""
-    pairs = _ours(values, behaviour).select("user_id", "item_id", F.explode("sources").alias("source"))
+    pairs = values.select("user_id", "item_id", F.explode("sources").alias("source"))
     user, rows = _of_users(pairs.toPandas(), behaviour)
     keys = user * len(catalogue.items) + catalogue.item_numbers(rows["item_id"].to_numpy(dtype=str))
     return {str(name): keys[at] for name, at in rows.groupby("source").indices.items()}
@@ -219,12 +220,6 @@ def _of_items(frame: DataFrame, columns: Sequence[str], catalogue: Catalogue, wa
     """item_id and the columns, of the `wanted` catalogue numbers, in no order."""
     ids = frame.sparkSession.createDataFrame(pd.DataFrame({"item_id": catalogue.items[wanted]}))
     return frame.select("item_id", *columns).join(F.broadcast(ids), "item_id").toPandas()
-
-
-def _ours(frame: DataFrame, behaviour: Behaviour) -> DataFrame:
-    """Its rows of the evaluated users."""
-    ids = frame.sparkSession.createDataFrame(pd.DataFrame({"user_id": behaviour.users}))
-    return frame.join(F.broadcast(ids), "user_id", "left_semi")
 
 
 def _of_users(rows: pd.DataFrame, behaviour: Behaviour) -> tuple[Ints, pd.DataFrame]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import ModelError
 from equipoise.inference.arrow import as_lists
 from equipoise.inference.interface import PREDICTION, BatchPredictor, Device, Switch, Trends
@@ -60,7 +60,7 @@ def predictor(setup: Setup) -> BatchPredictor:
     manifest = Path(setup.model_path) / "manifest.json"
     if not manifest.is_file():
         raise ModelError(f"{setup.model_path}: no manifest.json, so not a published model; run finetune_encoder first")
-    found = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    found = file_sha256(manifest)
     if setup.manifest and found != setup.manifest:
         raise ModelError(
             f"{setup.model_path}: its manifest is not the one that the driver checked; the model was changed meanwhile, or this "

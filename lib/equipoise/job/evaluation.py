@@ -58,7 +58,7 @@ def vectors_of(items: DataFrame, model_id: str) -> DataFrame | None:
 
 def labels_until(s: Settings, as_of: date, events: DataFrame) -> date:
     """Where labels end: at evaluate.labels_until, without it after one label window; where the log ends at the latest."""
-    asked = s.evaluate.labels_until or as_of + timedelta(days=max(s.windows.days, s.segments.horizon_days))
+    asked = s.evaluate.labels_until or as_of + timedelta(days=s.label_days)
     return min(asked, log_end(events) or as_of)
 
 
@@ -110,10 +110,10 @@ def protocol(
 ) -> Protocol:
     """The settings as plain values; `until`: see `labels_until`; `figures` of the model that is judged say which prior it began
     with, `priced`: see `prices`."""
-    label_days, r = max(s.windows.days, s.segments.horizon_days), s.recommend
+    r = s.recommend
     return Protocol(
         as_of=as_of, window_days=s.windows.days, has_amounts=s.source.has_amounts, labels_until=until,
-        training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, label_days).train),
+        training_cuts=tuple(cut_dates(s.windows.origin, s.windows.days, as_of, s.training.training_cuts, s.label_days).train),
         prior=(figures.get("prior_dirichlet", s.interests.dirichlet), figures.get("prior_sharpening", s.interests.sharpening)),
         excluded=s.evaluate.exclude_categories, policy=Policy(**{**chosen(r, Policy), "as_of": as_of, "calibration": priced[0]}),
         popularity=Popularity(**chosen(s.interests, Popularity)), rules=Rules(**chosen(r, Rules)),

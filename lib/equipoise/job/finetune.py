@@ -81,7 +81,7 @@ def recipe(ctx: Context, start: Start | None = None, models: Registry | None = N
         pooling=pooling_of(encoder_path),
         table_versions=ctx.inputs,
         settings=s.model_dump(mode="json", include=TOLD),
-        dates=dates_of(sample, as_of=ctx.as_of, label_days=_label_days(s)),
+        dates=dates_of(sample, as_of=ctx.as_of, label_days=s.label_days),
         route=s.encoder.route,
         tower=vars(route.tower) if route.tower else {},
         off=route.off,
@@ -111,16 +111,11 @@ def recipe(ctx: Context, start: Start | None = None, models: Registry | None = N
     )
 
 
-def _label_days(s: Settings) -> int:
-    """Days that labels look ahead: those of categories span a window, those of value classes a horizon."""
-    return max(s.windows.days, s.segments.horizon_days)
-
-
 def _examples(ctx: Context, categories: int, scratch: Path) -> tuple[Files, Sample]:
     """The pinned examples, or copies without the users held out."""
     s, t = ctx.settings, ctx.settings.training
     train, validation = ctx.files(READS[0])[0], ctx.files(READS[1])[0]
-    sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, label_days=_label_days(s))
+    sample = described(ctx.read(READS[0]), ctx.read(READS[1]), labels_by=ctx.as_of, label_days=s.label_days)
     if t.held_out_users:
         held = HeldOut(t.held_out_users, t.held_out_seed)
         train, validation = (without(f, held, scratch / name) for f, name in ((train, "train"), (validation, "validation")))

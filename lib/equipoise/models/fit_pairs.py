@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ they took the KL divergence from 1.983 to 1.959 bits; fitting anew on all cuts t
 
 FULL_WINDOW = 10.0
 """Events in a label window from which its shares count in full; a thinner one counts in proportion, for shares of two events are
-mostly chance. Tried one cut earlier on Complete Journey, two seeds: see docs/benchmarks.md."""
+mostly chance. Tried one cut earlier on Complete Journey, five seeds: decision 0007."""
 
 FIRST_PASS = 2
 """Passes 0 and 1 are for the category-category weights and the moments."""
@@ -51,14 +52,21 @@ class PairOptions:
     visit_weight: float
 
 
+class Fitted(NamedTuple):
+    """Validation losses before (`prior_…`) and after (`counted_…`); the sums that what follows was solved from, for `freshen`."""
+
+    figures: dict[str, float]
+    sums: follow.Sums
+
+
 def fit_pairs(
     heads: Heads,
     epoch: Callable[[int], Batches],
     validation: Callable[[], Batches],
     options: PairOptions,
     say: Callable[[str], None],
-) -> dict[str, float]:
-    """Fits `heads.category` but its `out`, in place; returns validation losses before (`prior_…`) and after (`counted_…`).
+) -> Fitted:
+    """Fits `heads.category` but its `out`, in place.
 
     Batches hold prior and label_counts (b, C), cells (b, C, K), trends (b, C, T), features (b, F), user_id (b, 16). `epoch(i)`
     opens pass i over the training examples in its own order; passes go on until `options.pair_steps`. Of the states after each
@@ -86,25 +94,21 @@ def fit_pairs(
         if losses["loss"] < best["loss"]:
             best, kept = losses, _state(head)
     head.load_state_dict(kept)
-    return {f"prior_{k}": v for k, v in first.items()} | {f"counted_{k}": v for k, v in best.items()}
+    return Fitted({f"prior_{k}": v for k, v in first.items()} | {f"counted_{k}": v for k, v in best.items()}, sums)
 
 
-def freshen(
-    heads: Heads, epoch: Callable[[int], Batches], latest: Callable[[int], Batches], options: PairOptions, *, batches: int
-) -> int:
+def freshen(heads: Heads, sums: follow.Sums, epoch: Callable[[int], Batches], options: PairOptions, *, batches: int) -> int:
     """FRESH_PASSES more over the `batches` of the latest cut, which validation held back; returns the steps. Then what follows
-    what is solved from all cuts.
+    what is solved from all cuts: the latest is added to `sums`, those of `fit_pairs`.
 
     For the model that is published, once everything is chosen: the latest window knows most of the next one, and figures on these
     examples mean nothing afterwards.
     """
     steps = FRESH_PASSES * batches
     short = replace(options, pair_steps=steps, pair_learning_rate=FRESH_RATE * options.pair_learning_rate)
-    done = max(_passes(heads, latest, short, warmup=steps // 10), default=0)
-    sums = follow.Sums(len(heads.category.pairs.bias))
-    for opened in (epoch, latest):
-        for batch in _first_rows(opened, 0):
-            _add(sums, heads, batch)
+    done = max(_passes(heads, epoch, short, warmup=steps // 10), default=0)
+    for batch in _first_rows(epoch, 0):
+        _add(sums, heads, batch)
     heads.category.pairs.follow.copy_(sums.solved())
     return done
 

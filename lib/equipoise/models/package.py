@@ -14,7 +14,6 @@ manifest.sig        its signature, where models are signed (equipoise.models.sig
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -24,6 +23,7 @@ from typing import Any, NamedTuple, cast
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import ModelError
 from equipoise.models.behaviour import BehaviourModel, encoder_with
 from equipoise.models.encoder import (
@@ -265,7 +265,7 @@ def checksums(folder: Path) -> dict[str, str]:
     """sha256 of every file under the folder but the manifest and its signature, by relative path."""
     own = folder / MANIFEST, folder / SIGNATURE
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
-    return {p.relative_to(folder).as_posix(): _sha256(p) for p in files}
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}
 
 
 def check_finite(module: nn.Module) -> None:
@@ -322,8 +322,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _json(value: object) -> str:
     return json.dumps(value, indent=2, sort_keys=True, default=sorted) + "\n"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from pathlib import Path
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import ModelError
 from equipoise.models.package import MANIFEST, SIGNATURE
 
@@ -34,7 +35,7 @@ def signing_key(path: str) -> bytes:
 
 def manifest_sha256(folder: str | Path) -> str:
     """sha256 of the manifest: names the content of a model, since the manifest names that of every file."""
-    return hashlib.sha256((Path(folder) / MANIFEST).read_bytes()).hexdigest()
+    return file_sha256(Path(folder) / MANIFEST)
 
 
 def sign(folder: Path, key: bytes) -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.spark.draw import drawn, millionths
+
 ROWS = "rows"
 COLUMNS = ("item_id", "quantity", "amount", "dwell_ms", "basket_id", "campaign_id", "store_id", "channel", "rating", "text")
 """Columns of silver.events that may be null."""
@@ -49,8 +51,6 @@ def segment_sizes(segments: DataFrame) -> pd.Series[int]:
 MATURED_USERS = 200_000
 """Users whose matured labels come to the driver, about: a calibration error of so many is known to a thousandth."""
 
-PER_MILLION = 1_000_000
-
 
 def matured(segments: DataFrame, events: DataFrame, of: date, until: date, most: int = MATURED_USERS) -> pd.DataFrame:
     """p (chance to buy), happened (0 or 1) of the users of one date whose horizon ends at `until`, in order of their ids: of more
@@ -61,7 +61,7 @@ def matured(segments: DataFrame, events: DataFrame, of: date, until: date, most:
     """
     total = segments.count()
     if total > most:
-        segments = segments.filter(F.pmod(F.xxhash64("user_id"), F.lit(PER_MILLION)) < int(PER_MILLION * most / total))
+        segments = segments.filter(drawn(millionths(most, total)))
     bought = events.filter(
         (F.col("event_type") == "purchase") & (F.col("event_date") >= F.lit(of)) & (F.col("event_date") < F.lit(until))
     )

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from equipoise.recommend.candidates import of_history
 from equipoise.recommend.pairs import fixed_sum
+from equipoise.spark.draw import drawn, millionths
 
 ITEMS_PER_USER = 40
 """Items of a user that count, those with the largest own_10. Pairs grow by its square; on Complete Journey 30, 60 and 100 items
@@ -23,8 +24,6 @@ SHRINK = 10
 
 USERS = 200_000
 """Users that neighbours are counted on: all of them, or a seeded sample of about as many."""
-
-PER_MILLION = 1_000_000
 
 
 def neighbours(own: DataFrame) -> DataFrame:
@@ -73,9 +72,7 @@ def neighbour_candidates(own: DataFrame, histories: DataFrame, *, limit: int, us
         users: about how many there are.
         seed: of the sample of users.
     """
-    share = int(PER_MILLION * min(1.0, USERS / max(1, users)))
-    drawn = F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share
-    near = neighbours(own.filter(drawn).select("user_id", "item_id"))
+    near = neighbours(own.filter(drawn(millionths(USERS, users), seed)).select("user_id", "item_id"))
     of = near.select(F.col("item_id").alias("neighbour_id"), F.col("neighbour_id").alias("item_id"), "similarity")
     told = own.withColumnRenamed("item_id", "neighbour_id").join(of, "neighbour_id")
     new = told.join(histories.select("user_id", "item_id"), ["user_id", "item_id"], "left_anti")

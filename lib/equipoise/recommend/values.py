@@ -21,12 +21,12 @@ from equipoise.recommend.learn import ACT, BUY, NEXT, ValueModel, classes, fit
 from equipoise.recommend.neighbours import favourites, neighbour_candidates
 from equipoise.recommend.pairs import FEATURES, featured, histories_at, main_categories
 from equipoise.recommend.popularity import category_items, item_popularity
+from equipoise.spark.draw import drawn, millionths
 from equipoise.tables.vocabulary import SEGMENTS
 
 USERS_PER_PRODUCT, ITEMS_PER_PRODUCT = 4096, 16_384
 """Vectors multiplied together: with 384 numbers each, 12 MiB and 48 MiB."""
 
-PER_MILLION = 1_000_000
 KEY = ["user_id", "item_id", "cut"]
 FACTS = {
     "source": "string",
@@ -149,12 +149,11 @@ class Valuation:
         """
         how = self.limits
         per_user = (how.history_candidates + how.popular_candidates) * len(self.cuts)
-        share = int(PER_MILLION * min(1.0, how.value_examples / (per_user * max(1, self.users))))
-        drawn = F.pmod(F.xxhash64("user_id", F.lit(how.seed)), F.lit(PER_MILLION)) < share
+        sample = drawn(millionths(how.value_examples, per_user * max(1, self.users)), how.seed)
         before = self.histories.filter(F.col("cut") < F.lit(self.as_of))
         popular = popular_at(before, limit=how.popular_candidates, min_visits=how.min_item_events)
         own = of_history(before, limit=how.history_candidates)
-        rows = own.select(*KEY).unionByName(popular.select(*KEY)).distinct().filter(drawn)
+        rows = own.select(*KEY).unionByName(popular.select(*KEY)).distinct().filter(sample)
         trips, happened = outcomes(self.visited, self.cuts, how.horizon_days)
         known = featured(rows, before, self.mains).join(happened, KEY, "left").join(trips, ["user_id", "cut"], "left")
         told = F.col("first_trip").isNotNull().alias("told")

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from equipoise.spark.draw import drawn, millionths
 from equipoise.tables.vocabulary import UNKNOWN
 
 MOST_USERS = 100_000
 MOST_CATEGORIES = 200
 STARTS = 5
-PER_MILLION = 1_000_000
 
 
 def interest_groups(interests: DataFrame, *, k: int, seed: int, most_users: int = MOST_USERS) -> DataFrame:
@@ -35,9 +35,8 @@ def interest_groups(interests: DataFrame, *, k: int, seed: int, most_users: int 
     total = F.sum(F.col("root") * F.col("root"))
     largest = owned.groupBy("category").agg(total.alias("total")).orderBy(F.desc("total"), "category").limit(MOST_CATEGORIES)
     names = sorted(str(r["category"]) for r in largest.collect())
-    share = int(PER_MILLION * min(1.0, most_users / users))
-    drawn = owned.filter(F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share)
-    rows = drawn.filter(F.col("category").isin(names)).toPandas().sort_values(["user_id", "category"], ignore_index=True)
+    sample = owned.filter(drawn(millionths(most_users, users), seed))
+    rows = sample.filter(F.col("category").isin(names)).toPandas().sort_values(["user_id", "category"], ignore_index=True)
     number, ids = rows["user_id"].factorize()
     x = np.zeros((max(len(ids), k), len(names)))  # users of rare categories alone are rows of zeros
     x[number, np.searchsorted(names, rows["category"].to_numpy(dtype=str))] = rows["root"].to_numpy(dtype=np.float64)

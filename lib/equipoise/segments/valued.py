@@ -29,13 +29,13 @@ from equipoise.segments.worth import (
     threshold_of,
     training_cuts,
 )
+from equipoise.spark.draw import drawn, millionths
 
 BEHAVIOUR, RFM_CELLS, LANGUAGE = "behaviour", "rfm_cells", "language"
 """What may have said what users are worth: `worth`, the means of RFM cells, the language model."""
 
 VALUE_MODELS = (BEHAVIOUR, RFM_CELLS, LANGUAGE)
 Say = Callable[[str], None]
-PER_MILLION = 1_000_000
 DECILE = 0.1
 RFM = {"recency_days": "recency", "frequency": "trips", "monetary": "spend"}
 """Columns of feature.user_profile and the signals that say the same."""
@@ -86,9 +86,7 @@ class Worth:
 
 def sampled(packed: DataFrame, users: int, most: int, seed: int) -> History:
     """The history of a seeded sample of about `most` of the `users` at most, on the driver, in the order of their ids."""
-    share = int(PER_MILLION * min(1.0, most / max(1, users)))
-    drawn = packed.filter(F.pmod(F.xxhash64("user_id", F.lit(seed)), F.lit(PER_MILLION)) < share)
-    return unpacked(drawn.toPandas().sort_values("user_id", ignore_index=True))
+    return unpacked(packed.filter(drawn(millionths(most, users), seed)).toPandas().sort_values("user_id", ignore_index=True))
 
 
 def reaches(history: History, how: How) -> bool:

@@ -285,6 +285,11 @@ class Settings(Section):
         """Folder or URI below which models, trainings under way and locks live."""
         return self.shared_folder or self.warehouse
 
+    @property
+    def label_days(self) -> int:
+        """Days that labels look ahead: those of categories span a window, those of value classes a horizon."""
+        return max(self.windows.days, self.segments.horizon_days)
+
     @model_validator(mode="after")
     def _places_are_meant(self) -> Settings:
         told = ((name, path, fault(path, kind, self.uri_schemes)) for name, path, kind in places(self))

@@ -12,6 +12,7 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import SourceError
 from equipoise.places import local
 
@@ -40,7 +41,7 @@ def content_hashes(files: Sequence[Path]) -> dict[str, str]:
     """sha256 of each file's bytes, by name within their common folder, so that moving the data is no change."""
     folder = files[0].parent
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets other threads run
-        hashes = list(pool.map(_sha256, files))
+        hashes = list(pool.map(file_sha256, files))
     return {str(f.relative_to(folder) if f.is_relative_to(folder) else f): sha for f, sha in zip(files, hashes, strict=True)}
 
 
@@ -64,8 +65,3 @@ def remote_hashes(spark: SparkSession, path: str) -> dict[str, str]:
     if not found:
         raise SourceError(f"{path}: holds no file; expected a file or a folder of files")
     return found
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

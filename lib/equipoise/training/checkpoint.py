@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, optim
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from equipoise.checksum import file_sha256
 from equipoise.errors import ModelError
 from equipoise.models import Model
 
@@ -140,7 +141,7 @@ class Checkpoints:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    return {name: file_sha256(folder / name) for name in FILES}
 
 
 def _seal(state: dict[str, Any]) -> str:

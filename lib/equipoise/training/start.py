@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from equipoise.checksum import file_sha256
 from equipoise.models.fit_pairs import PairOptions, counted_state, fit_pairs, freshen
 from equipoise.models.heads import Heads
 from equipoise.models.statistics import Prior, Statistics, fit_prior, fit_statistics, start_heads
@@ -89,14 +90,14 @@ def fitted_start(
     def validation(number: int = 0) -> ExampleStream:
         return _once(files.validation, files.widths, options.seed, PAIR_COLUMNS, options.pair_batch, number)
 
-    figures = fit_pairs(heads, epoch, validation, options, say)
+    figures, sums = fit_pairs(heads, epoch, validation, options, say)
     folder.mkdir(parents=True, exist_ok=True)
     counted, fresh = folder / COUNTED, folder / FRESH
     save_file(counted_state(heads), counted)
-    steps = freshen(heads, epoch, validation, options, batches=-(-validation().plan.rows // options.pair_batch))
+    steps = freshen(heads, sums, validation, options, batches=-(-validation().plan.rows // options.pair_batch))
     say(f"pairs: {steps:,} steps on the latest cut, for the model that is published")
     save_file(counted_state(heads), fresh)
-    start = Start(statistics, prior, str(counted), str(fresh), _sha256(counted), figures)
+    start = Start(statistics, prior, str(counted), str(fresh), file_sha256(counted), figures)
     _keep(start, folder, identity)
     return start
 
@@ -110,7 +111,7 @@ def _identity(files: Files, population: list[float], prior: Prior, options: Pair
 
 def _keep(start: Start, folder: Path, identity: str) -> None:
     """Written aside and renamed, after the files that it speaks of."""
-    told = {"identity": identity, "fresh_sha256": _sha256(Path(start.fresh)), **asdict(start), "prior": start.prior._asdict()}
+    told = {"identity": identity, "fresh_sha256": file_sha256(Path(start.fresh)), **asdict(start), "prior": start.prior._asdict()}
     aside = folder / f"{KEPT}.part"
     aside.write_text(json.dumps(told), encoding="utf-8")
     aside.rename(folder / KEPT)
@@ -121,16 +122,13 @@ def _kept(folder: Path, identity: str) -> Start | None:
     counted, fresh = folder / COUNTED, folder / FRESH
     try:
         told = json.loads((folder / KEPT).read_text(encoding="utf-8"))
-        if (told["identity"], told["counted_sha256"], told["fresh_sha256"]) != (identity, _sha256(counted), _sha256(fresh)):
+        found = identity, file_sha256(counted), file_sha256(fresh)
+        if (told["identity"], told["counted_sha256"], told["fresh_sha256"]) != found:
             return None
         statistics, prior = Statistics(**told["statistics"]), Prior(**told["prior"])
         return Start(statistics, prior, str(counted), str(fresh), told["counted_sha256"], told["figures"])
     except (OSError, ValueError, KeyError, TypeError):  # gone, cut off, or of another version
         return None
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def purchases_in(files: list[str], widths: Widths, seed: int, keys: NDArray[np.int64], texts: NDArray[np.int64]) -> Bought:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from equipoise.audiences.lookalike import PER_MILLION, Drawn, Likeness, learnt
+from equipoise.audiences.lookalike import Drawn, Likeness, learnt
+from equipoise.spark.draw import PER_MILLION
 
 
 def chances(model: Likeness, x: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def fresh() -> Heads:
 
 def test_the_fit_finds_what_the_prior_cannot() -> None:
     heads, said = fresh(), []
-    figures = fit_pairs(heads, passes(), check, OPTIONS, said.append)
+    figures = fit_pairs(heads, passes(), check, OPTIONS, said.append).figures
     assert figures["counted_category_loss"] < 0.9 * figures["prior_category_loss"]
     rows = world(400, 99)
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_the_same_arguments_fit_the_same_numbers() -> None:
 
 def test_what_makes_validation_worse_is_not_kept() -> None:
     wild = PairOptions(seed=1, pair_steps=20, pair_batch=32, pair_learning_rate=50.0, visit_weight=0.1)
-    figures = fit_pairs(fresh(), passes(), check, wild, str)
+    figures = fit_pairs(fresh(), passes(), check, wild, str).figures
     assert figures["counted_loss"] == figures["prior_loss"]
 
 
@@ -213,7 +213,7 @@ def test_no_examples_and_values_that_are_not_finite_are_refused() -> None:
 def test_freshening_learns_what_the_latest_cut_alone_shows() -> None:
     """A category that nobody visited in training and everybody does in the latest window."""
     heads = fresh()
-    fit_pairs(heads, passes(), check, OPTIONS, str)
+    sums = fit_pairs(heads, passes(), check, OPTIONS, str).sums
     rows = world(256, 31)
     rows["label_counts"][:, 4] = 3.0
 
@@ -227,5 +227,5 @@ def test_freshening_learns_what_the_latest_cut_alone_shows() -> None:
         return float(visit[:, 4].sigmoid().mean())
 
     before = chance()
-    assert freshen(heads, passes(), latest, OPTIONS, batches=32) == 64
+    assert freshen(heads, sums, latest, OPTIONS, batches=32) == 64
     assert chance() > before + 0.1
