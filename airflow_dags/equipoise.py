@@ -117,7 +117,8 @@ def _without(*names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _first_on_path(folder: str) -> Iterator[None]:
-    """The environment with this folder at the head of PATH: on Kubernetes the provider gives env_vars to the driver alone."""
+    """The environment with this folder at the head of PATH. Not by env_vars: on Kubernetes the provider gives those to the driver
+    alone, and the driver of a cluster has a PATH of its own."""
     before = os.environ.get("PATH", "")
     os.environ["PATH"] = f"{folder}:{before}"
     try:
@@ -218,12 +219,7 @@ def _submit(step: Step, s: DagSettings) -> JobOperator:
     training = step.job == TRAINING
     date_flags = ["--as-of", "{{ as_of(params, dag_run) }}"] if step.takes_as_of else []
     python = s.place(s.python)
-    env = {
-        "PATH": f"{s.place(s.bin)}:{os.environ.get('PATH', '')}",
-        "PYSPARK_PYTHON": python,
-        "PYSPARK_DRIVER_PYTHON": python,
-        **s.env,
-    }
+    env = {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python, **s.env}
     return JobOperator(
         step=step,
         settings=s,

@@ -35,6 +35,7 @@ SMALL = {
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.driver.memory": "3g",
     "spark.buffer.pageSize": "2m",  # else every broadcast of ten rows holds 64 MB
+    "spark.sql.ui.retainedExecutions": "50",  # nobody looks at them, and 1,000 plans of one long session fill its heap
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "
     f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties",
     "spark.sql.execution.arrow.pyspark.enabled": "true",

@@ -14,7 +14,7 @@ def leaks(places: list[Path], texts: Mapping[str, str], needles: Mapping[str, st
     """One line per place and secret that was found in it.
 
     Args:
-        places: folders that are searched to the bottom.
+        places: files, and folders that are searched to the bottom.
         texts: name → what a process said.
         needles: name of a secret → regular expression of it.
     """
@@ -22,7 +22,7 @@ def leaks(places: list[Path], texts: Mapping[str, str], needles: Mapping[str, st
     found = [
         f"{name} in what {text} said" for text, said in texts.items() for name, p in asked.items() if p.search(said.encode())
     ]
-    for file in (f for place in places for f in sorted(place.rglob("*")) if f.is_file()):
+    for file in (f for place in places for f in (place, *sorted(place.rglob("*"))) if f.is_file()):
         for content in _contents(file):
             found += [f"{name} in {file}" for name, pattern in asked.items() if pattern.search(content)]
     return found

@@ -235,6 +235,8 @@ def test_yarn_in_cluster_mode_is_not_refused(database: None, tmp_path: Path, mon
         settings_file(tmp_path), monkeypatch, '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}'
     )
     assert asked[asked.index("--deploy-mode") + 1] == "cluster" and "--py-files" not in asked
+    given = {a.split("=")[0].rpartition(".")[2] for a in asked if a.startswith("spark.yarn.appMasterEnv.")}
+    assert given == {"PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"}, "the worker's PATH is not the driver's"
 
 
 def test_spark_submit_is_found_whatever_the_provider_gives_its_process(

@@ -24,11 +24,14 @@ SMALL = (
     "--training.training_cuts=3",
     "--training.pair_steps=100",
     "--training.files_per_rank=1",
+    "--training.gate_tolerance_bits=9",
     "--segments.value_cuts=4",
     "--migration.permutations=19",
     "--evaluate.frontier=[0.0,0.5]",
     "--evaluate.resamples=100",
 )
+"""As in tests/pipeline.py."""
+
 AGAIN = ("ingest_events", "finetune_encoder", "score_users", "publish_report")
 """Jobs of the second run: an undated one, a model, tables of a model, and files beside tables. tests/integration/test_pipeline.py
 has every job skipped."""
@@ -70,7 +73,7 @@ def run(dag: Any, marked: Iterable[str] = ()) -> dict[str, tuple[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200, method="thread")  # Airflow takes the alarm for its own timeouts and does not give it back
 def test_a_night_ends_well_recovers_from_a_kill_and_run_again_changes_nothing(
     database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

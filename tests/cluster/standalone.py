@@ -7,6 +7,7 @@ import re
 import secrets
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -78,17 +79,17 @@ class Cluster:
             line, cwd=ROOT, env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )
         assert process.stdout is not None
+        late = threading.Timer(timeout, _kill, (process,))  # not by its lines: who hangs says nothing
+        late.start()
         try:
             for text in process.stdout:
                 said.append(text)
                 if callable(on_line):
                     on_line(text)
-                if time.monotonic() - started > timeout:
-                    os.killpg(process.pid, signal.SIGKILL)
             code = process.wait(timeout=60)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            late.cancel()
+            _kill(process)
         return Ended(code, "".join(said), time.monotonic() - started)
 
     def run_all(
@@ -98,6 +99,13 @@ class Cluster:
         told = ("--settings", "conf/simulated.toml", "--as-of", AS_OF, "--warehouse", str(warehouse))
         asked = (script, *told, f"--report.path={warehouse}/report.html", *flags)
         return self.submit(*asked, conf=(*STAYS, *conf), timeout=CHAIN_SECONDS, **more)  # type: ignore[arg-type]
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Ends a process, which leads its group, with its children, unless it has ended."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _executors(daemons: Sequence[int]) -> list[psutil.Process]:

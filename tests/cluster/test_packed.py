@@ -14,9 +14,9 @@ from tests.cluster.standalone import Cluster
 from tests.pipeline import AS_OF, ROOT, SMALL, differences, must
 
 pytestmark = pytest.mark.cluster
-ARCHIVE = ("--archives", "dist/environment.tar#environment", "--conf", "spark.pyspark.python=./environment/bin/python")
-PATIENCE = ("--conf", "spark.network.timeout=900s")
-"""An executor says nothing while it fetches and unpacks 5.6 GB; on two slow cores it was replaced after 137 s of that."""
+ARCHIVE = ("--archives", "dist/environment.tar.gz#environment", "--conf", "spark.pyspark.python=./environment/bin/python")
+PATIENCE = ("--conf", "spark.network.timeout=900s", "--conf", "spark.files.useFetchCache=false")
+"""Driver and executor fetch and unpack 5.6 GB each, which holds up the disk for minutes; a cache would be one more copy of it."""
 DRIVER = ("--conf", f"spark.pyspark.driver.python={ROOT}/.venv/bin/python")
 ONE = ("--conf", "spark.cores.max=1")
 """One executor: the archive and what comes out of it are 11 GB for each."""

@@ -174,7 +174,7 @@ class Nightly:
                 try:
                     write(self.store, self.spark, night, self.rows)
                     break
-                except EquipoiseError as error:
+                except (EquipoiseError, OSError) as error:  # OSError: of the views, a file beside the tables
                     self.say(f"FAILED night {night}: {type(error).__name__}: {str(error).splitlines()[0][:160]}")
                     if attempt == self.retries:
                         raise

@@ -65,7 +65,6 @@ class Nights:
         argv = ["--settings", str(settings), "--as-of", str(as_of), *asked, *flags]
         with redirect_stderr(io.StringIO()) as told:
             code = run(module.JOB, module.run, argv, Path("build_features.py"))
-        self.spark.catalog.clearCache()  # what a job persists lasts as long as its process; nights of one process would fill it
         assert code == 0, told.getvalue()
         return told.getvalue()
 

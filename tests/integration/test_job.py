@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 import equipoise.job.run as run_module
 from equipoise.clock import now
@@ -17,7 +17,7 @@ from equipoise.job import Context, Job
 from equipoise.job.lock import slice_lock
 from equipoise.job.reach import require_reach
 from equipoise.job.run import run
-from equipoise.store import Store
+from equipoise.store import Store, is_kept
 from equipoise.store.ledger import TRIES, Entry, Ledger
 from equipoise.tables import CATALOGUE
 from equipoise.training.registry import Registry
@@ -84,6 +84,23 @@ def test_exit_codes(spark: SparkSession, argv: list[str], tmp_path: Path, capsys
     assert [s for _, s in statuses(spark, tmp_path)] == ["gated", "failed", "failed"]
     assert run(JOB, body, [*argv, "--windows.dayz", "7"], Path("toy.py")) == 2
     assert "did you mean windows.days?" in capsys.readouterr().err
+
+
+def test_what_a_body_keeps_in_memory_goes_with_it(spark: SparkSession, argv: list[str]) -> None:
+    kept: list[DataFrame] = []
+
+    def keeping(ctx: Context) -> None:
+        kept.append(ctx.spark.range(3).persist())
+        assert is_kept(kept[-1])
+        body(ctx)
+
+    def failing(ctx: Context) -> None:
+        keeping(ctx)
+        raise SourceError("no file x")
+
+    assert run(JOB, keeping, argv, Path("toy.py")) == 0
+    assert run(JOB, failing, [*argv, "--windows.days", "7"], Path("toy.py")) == 1
+    assert len(kept) == 2 and not any(map(is_kept, kept))
 
 
 def contested(monkeypatch: pytest.MonkeyPatch, times: int) -> None:

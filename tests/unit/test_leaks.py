@@ -33,5 +33,10 @@ def test_what_is_planted_is_found(plant: object, tmp_path: Path) -> None:
     assert leaks([folder], {}, {"the key": KEY, "another": "n0ne"})[0].startswith("the key in ")
 
 
+def test_a_place_may_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "stderr").write_text(f"launched with {KEY}")
+    assert leaks([tmp_path / "stderr"], {}, {"the key": KEY}) == [f"the key in {tmp_path / 'stderr'}"]
+
+
 def test_what_a_process_said_is_searched_too() -> None:
     assert leaks([], {"it": f"failed: {KEY}"}, {"the key": KEY, "a user": r"user-\d{6}"}) == ["the key in what it said"]

@@ -1,9 +1,11 @@
-"""Set-up by stand-ins for what it installs: when it installs anew, and which Java it looks at."""
+"""Set-up by stand-ins for what it installs: when it installs anew, which Java it looks at; and what is packed."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,24 @@ def test_the_java_that_spark_will_take_is_looked_at(project: Path) -> None:
     ran = run(project, ".ci/setup.sh", java_home="old")
     assert ran.returncode == 1
     assert f"Java ({project}/old/bin/java) is '8', expected 17 or 21" in ran.stderr
+
+
+def test_what_may_be_run_still_may_be_out_of_a_packed_environment(tmp_path: Path) -> None:
+    """Spark has tar unpack a .tar.gz, modes and all; a plain .tar it unpacks itself, and forgets them."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(CI / "pack.sh", tmp_path / ".ci" / "pack.sh")
+    (tmp_path / "requirements.lock").write_text("")
+    told = f'*sysconfig*) echo {tmp_path}/stdlib - - 3.11 ;; *) exec {sys.executable} "$@" ;;'
+    script(tmp_path / ".venv" / "bin" / "python", f'case "$*" in {told} esac')
+    for file in ("stdlib/os.py", ".venv/lib/python3.11/site-packages/torch.py"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text("")
+    pack = ["bash", ".ci/pack.sh"]
+    said = [subprocess.run(pack, cwd=tmp_path, capture_output=True, text=True, check=True).stderr for _ in range(2)]
+    assert ["of these packages already" in text for text in said] == [False, True]
+    with tarfile.open(tmp_path / "dist" / "environment.tar.gz", "r:gz") as packed:
+        modes = {m.name: m.mode for m in packed if m.isfile()}
+    library = "lib/python3.11"
+    assert modes.keys() == {"bin/python", "bin/python3.11", f"{library}/os.py", f"{library}/site-packages/torch.py"}
+    assert sorted(name for name, mode in modes.items() if mode & 0o100) == ["bin/python", "bin/python3.11"]
+    assert sorted(p.name for p in (tmp_path / "dist").iterdir()) == ["environment.mark", "environment.tar.gz"]

@@ -193,7 +193,7 @@ def item_texts(
     items: DataFrame, vectors: DataFrame | None, catalogue: Catalogue, wanted: Ints
 ) -> tuple[NDArray[np.str_], NDArray[np.float32] | None]:
     """Texts and unit vectors (n, d) of silver.items and feature.item_vectors, in the order of `wanted` catalogue numbers; no
-    vectors where there is no such table.
+    vectors where none are given.
 
     Raises:
         ContractError: when one of them lacks an item.
@@ -203,9 +203,10 @@ def item_texts(
         encoded = _of_items(vectors, ("vector",), catalogue, wanted)
         both = both.merge(encoded, on="item_id").sort_values("item_id", ignore_index=True)
     if len(both) != len(wanted):
-        raise ContractError(
-            f"feature.item_vectors and silver.items together know {len(both):,} of {len(wanted):,} items; run score_users again"
-        )
+        tables, job = "silver.items", "ingest_events"
+        if vectors is not None:
+            tables, job = "feature.item_vectors and silver.items together", "score_users"
+        raise ContractError(f"{tables} know {len(both):,} of {len(wanted):,} items; run {job} again")
     stacked = np.stack(both["vector"].to_list()).astype(np.float32) if vectors is not None else None
     return both["text"].fillna("").to_numpy(dtype=str), stacked
 

@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from pyspark.sql import SparkSession
-
 from equipoise.errors import EquipoiseError, GateError
 from equipoise.job.context import say
 from equipoise.job.run import run
@@ -97,7 +95,6 @@ def run_chain(folder: Path, argv: Sequence[str]) -> int:
             sys.stderr.write(f"== {name} ended with exit code {code}\n")
             return code
         sys.stderr.write(f"== {name} took {time.monotonic() - since:.0f} s\n")
-        _forget()
     sys.stderr.write(f"\nThe whole pipeline took {time.monotonic() - started:.0f} s.\n")
     return gated
 
@@ -109,10 +106,3 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def _forget() -> None:
-    """Drops what a job left cached: the next one starts as it would on its own."""
-    spark = SparkSession.getActiveSession()
-    if spark is not None:
-        spark.catalog.clearCache()

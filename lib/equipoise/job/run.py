@@ -127,8 +127,17 @@ def _run_on(store: Store, job: Job, body: Body, invocation: Invocation, as_of: d
         raise
     finally:
         ctx.forget_copies()
+        _let_go(ctx)
     ledger.finish(replace(entry, outputs=ctx.outputs, rows_out=ctx.rows_out, status="done"))
     say(job.name, f"done in {time.monotonic() - started:.0f} s, run {identity[:8]}")
+
+
+def _let_go(ctx: Context) -> None:
+    """What the body kept in memory goes with it: of several jobs in one process each starts as it would on its own."""
+    try:
+        ctx.spark.catalog.clearCache()
+    except Exception as error:  # a session that is gone keeps nothing; what ended the run is what the caller has to hear
+        ctx.say(f"what was kept in memory stays until the process ends: {error}")
 
 
 def _leave(ledger: Ledger, entry: Entry) -> None:

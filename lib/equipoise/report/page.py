@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,14 @@ def render(template: str, **values: object) -> str:
     environment = Environment(
         loader=FunctionLoader(_resource), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["kept"] = kept_together
     return environment.get_template(template).render(style=Markup(_resource("style.css")), **values)
+
+
+def kept_together(text: str) -> Markup:
+    """The text escaped; a date and a number with its per cent sign never break over two lines."""
+    whole = re.sub(r"\b\d{4}-\d{2}-\d{2}\b|[-+−]?[\d.,]*\d %", r'<span class="whole">\g<0></span>', str(escape(text)))
+    return Markup(whole)
 
 
 def _resource(name: str) -> str:

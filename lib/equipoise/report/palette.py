@@ -17,6 +17,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
+from equipoise.report.fit import fit
+
 INK, MUTED, GRID, PAPER = "#1d2530", "#5d6b7c", "#dde3ea", "#fdfdfc"
 BLUE, ORANGE, GREEN, PINK = "#0b66ad", "#c65102", "#04805d", "#a93d7f"
 SKY, AMBER, BROWN, GREY = "#3d9fd9", "#b98600", "#7d5a3c", "#8a96a3"
@@ -96,6 +98,7 @@ CLEANING = (
 
 def to_svg(drawing: Drawing, label: str, salt: str) -> Markup:
     """The drawing as an inline SVG element; `salt` keeps the ids of two figures on a page apart, `label` is read aloud."""
+    fit(drawing)
     target = io.StringIO()
     with rc_context({**STYLE, "svg.hashsalt": salt}):
         drawing.savefig(target, format="svg", transparent=True, metadata={"Date": None})

@@ -77,3 +77,8 @@ def test_items_have_vectors_of_the_judged_model_alone(spark: SparkSession) -> No
     silver = spark.createDataFrame([(f"i{n}", f"text {n}") for n in (2, 1)], "item_id string, text string")
     texts, vectors = item_texts(silver, None, catalogue(), np.array([1, 2]))
     assert texts.tolist() == ["text 1", "text 2"] and vectors is None
+    with pytest.raises(ContractError, match=r"^silver\.items know 2 of 3 items; run ingest_events again"):
+        item_texts(silver, None, catalogue(), np.array([1, 2, 3]))
+    encoded = spark.createDataFrame([("i1", [1.0, 0.0])], "item_id string, vector array<float>")
+    with pytest.raises(ContractError, match=r"^feature\.item_vectors and silver\.items .* 1 of 2 items; run score_users"):
+        item_texts(silver, encoded, catalogue(), np.array([1, 2]))

@@ -9,10 +9,13 @@ from itertools import pairwise
 
 import pytest
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.transforms import BboxBase
 
 from equipoise.report import charts, score_charts
 from equipoise.report.charts import Series
-from equipoise.report.palette import BLUE, GREEN, ORANGE, VARIABLES
+from equipoise.report.fit import fit
+from equipoise.report.palette import BLUE, GREEN, ORANGE, VARIABLES, canvas
 from equipoise.report.score_charts import Curve, Panel, Whisker
 
 NAMES = ["a & <b>", "second"]
@@ -31,6 +34,12 @@ PICTURES: dict[str, Callable[[], Markup]] = {
         [Curve("c", [0.1, 0.2], [0.3, 0.2], ["λ=0", "λ=1"], [0.2, None], [0.4, None])], "x", "y", "Curve"
     ),
 }
+
+
+def tight(axes: Axes) -> BboxBase:
+    box = axes.get_tightbbox()
+    assert box is not None
+    return box
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -88,3 +97,34 @@ def test_labels_stay_apart_and_in_order(wanted: list[float]) -> None:
 )
 def test_ticks(value: float, text: str) -> None:
     assert charts.tick(value) == text
+
+
+def test_long_titles_and_labels_break_before_their_neighbours_and_inside_the_picture() -> None:
+    rows = [Whisker(0.2, 0.1, 0.3), Whisker(0.3, 0.2, 0.4)]
+    long = "Precision of the places that explore, difference"
+    with canvas(2.0, 3, share_y=True) as (drawing, panels):
+        height = drawing.get_figheight()
+        for axes in panels:
+            axes.set_title(long)
+            axes.set_xlabel("category in the next window · cell: its share after the row's category ÷ its share of everybody's")
+        fit(drawing)
+        assert drawing.get_figheight() > height, "the lines have their own room"
+        drawing.draw_without_rendering()
+        below = [(box.x0, box.x1) for box in (axes.xaxis.label.get_window_extent() for axes in panels)]
+        for axes in panels:
+            axes.xaxis.label.set_visible(False)  # the box of the axes with their titles alone
+        ends = [(box.x0, box.x1) for box in (tight(axes) for axes in panels)]
+        assert all(left[1] <= right[0] for left, right in pairwise(ends)) and ends[-1][1] <= drawing.bbox.x1
+        assert below[0][0] >= 0 and all(a[1] <= b[0] for a, b in pairwise(below)) and below[-1][1] <= drawing.bbox.x1
+        assert " ".join(panels[0].get_title(loc="left").split()) == long
+    svg = str(score_charts.whiskers(["a", "b"], [Panel(long, "", rows)] * 3, "x"))
+    assert f">{long}</text>" not in svg and ">Precision of the" in svg
+
+
+def test_what_fits_stays_on_its_line() -> None:
+    with canvas(2.0, 2) as (drawing, panels):
+        panels[0].set_title("Recall@10")
+        panels[0].set_xlabel("more is better →")
+        fit(drawing)
+        assert (panels[0].get_title(loc="left"), panels[0].get_xlabel()) == ("Recall@10", "more is better →")
+        assert drawing.get_figheight() == 2.0

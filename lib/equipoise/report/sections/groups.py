@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from equipoise.report import scores
+from equipoise.report import glossary, scores
 from equipoise.report.facts import Facts
 from equipoise.report.page import Block, Figure, NumberTable, Section, empty
 from equipoise.report.score_charts import Panel, whiskers
@@ -62,8 +62,9 @@ def _figures(evaluation: pd.DataFrame, task: str) -> list[Figure]:
         dots = [scores.whisker(by_group.loc[g], best_method=None) if g in by_group.index else None for g in order]
         panels.append(Panel(method, key.label, dots, None if dots[0] is None else dots[0].value))
     lead = rows[rows["method"] == methods[0]].set_index("user_group")["value"].drop(scores.EVERYBODY, errors="ignore")
+    question = glossary.TASKS[task][0] if task in glossary.TASKS else f"{task.replace('_', ' ').capitalize()}:"
     title = (
-        f"{task.capitalize()}: {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) to "
+        f"{question} {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) to "
         f"{number(float(lead.max()))} ({lead.idxmax()})"
     )
     small = [g for g in groups if sizes[g] < SMALL]
