@@ -455,3 +455,17 @@ def test_ways_to_explore_stand_beside_what_was_shown() -> None:
     assert [r[1] for r in figures[0].numbers.rows] == [""] * 8 + ["yes"] * 4
     assert figures[0].numbers.rows[-1][-1] == "25.0 %"
     assert not [b for b in exploration.blocks(nothing(responses=responses)) if isinstance(b, Figure)]
+
+
+def test_the_summary_tells_what_was_won_and_what_was_lost() -> None:
+    asked = {"items": (0.3, 0.2), "items_utc": (0.3, 0.2), "interests": (2.1, 2.0), "new_items": (0.02, 0.01)}
+    metrics = {task: ("kl_bits", 0) if task == "interests" else ("ndcg", 10) for task in asked}
+    rows = [
+        score(task, method, metrics[task][0], value, cutoff=metrics[task][1], seeds=seeds)
+        for task, values in asked.items()
+        for method, value, seeds in zip(("text_lora", "personal_decay"), values, (1, None), strict=True)
+    ]
+    assert summary.sentences(nothing(evaluation=evaluation(*rows)), "s")[4] == (
+        "On held-back windows the models are first in 2 of 3 tasks: items (NDCG@10 0.3000 against 0.2000) and new items (NDCG@10 "
+        "0.0200 against 0.0100); behind the best baseline in 1: interests (KL divergence 2.1000 against 2.0000)."
+    )

@@ -11,6 +11,9 @@ from equipoise.report.sections.floors import FLOORS
 from equipoise.report.sections.lists import distance, shares
 from equipoise.report.words import count, listed, number, percent, plural, short_count
 
+AGAIN = "_utc"
+"""End of the tasks that ask the same as another on the protocol of published figures."""
+
 
 def tiles(facts: Facts) -> list[Tile]:
     """The size of it all."""
@@ -93,20 +96,24 @@ def _balanced(facts: Facts) -> str:
 
 
 def _good(facts: Facts) -> str:
-    """Where the model stands, task by task, in the leading metric: against the best baseline, won or lost."""
-    told = []
+    """Where the models stand, task by task, in the leading metric: against the best baseline, won or lost."""
+    first: list[str] = []
+    behind: list[str] = []
     for task in tasks(facts.evaluation) if not facts.evaluation.empty else []:
         rows = scores.of_task(facts.evaluation, task)
         found = leading(scores.keys(rows, task), task)
-        if task.startswith(FLOORS) or not found or found[0].better is None:
+        if task.startswith(FLOORS) or task.endswith(AGAIN) or not found or found[0].better is None:
             continue
         ranked = scores.at(rows[scores.competes(rows)], found[0])
         ours, others = ranked[scores.is_ours(ranked)], ranked[~scores.is_ours(ranked)]
         if ours.empty:
             continue
-        against = f" against {number(float(others.iloc[0]['value']))} of {others.iloc[0]['method']}" if len(others) else ""
-        place = list(ranked["method"]).index(ours.iloc[0]["method"]) + 1
-        told.append(f"{task} {place} of {len(ranked)} ({found[0].label} {number(float(ours.iloc[0]['value']))}{against})")
-    return (
-        f"On held-back windows the model takes these places: {listed(told)}." if told else "No model was evaluated for this date."
-    )
+        against = f" against {number(float(others.iloc[0]['value']))}" if len(others) else ""
+        told = f"{task.replace('_', ' ')} ({found[0].label} {number(float(ours.iloc[0]['value']))}{against})"
+        (first if ranked.iloc[0]["method"] == ours.iloc[0]["method"] else behind).append(told)
+    if not first and not behind:
+        return "No model was evaluated for this date."
+    parts = [f"first in {len(first)} of {plural(len(first) + len(behind), 'task')}{f': {listed(first)}' if first else ''}"]
+    if behind:
+        parts.append(f"behind the best baseline in {len(behind)}: {listed(behind)}")
+    return f"On held-back windows the models are {'; '.join(parts)}."
