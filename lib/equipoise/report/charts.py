@@ -276,7 +276,7 @@ def thin_grid(axes: Axes, *, is_share: bool = False) -> None:
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", size=0)
     if is_share:
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{tick(100 * v)} %"))
     else:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: tick(v)))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from equipoise.report.charts import FRAME_INCHES, ROW_INCHES, at_the_edge, name_rows, thin_grid
 from equipoise.report.palette import GREEN, GREY, MUTED, ORANGE, canvas, to_svg
@@ -43,6 +44,8 @@ def gaps(labels: Sequence[str], panels: Sequence[tuple[str, Sequence[Gap | None]
             axes.set_title(title)
             axes.set_xlabel("per cent better →")
             thin_grid(axes, is_share=True)
+            axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.spines["left"].set_visible(False)
             axes.margins(x=0.12)
         name_rows(all_axes[0], labels)
         return to_svg(drawing, label, label)
