@@ -91,7 +91,6 @@ class Ways:
         """Seconds of build_features."""
         module, path = job()
         argv = ["--settings", self.settings, "--warehouse", store.root, "--as-of", str(as_of), *flags]
-        self.spark.catalog.clearCache()
         began = time.monotonic()
         code = run(module.JOB, module.run, argv, path)
         if code:
@@ -108,7 +107,6 @@ class Ways:
         for name in ("mine", "theirs") if mine_first else ("theirs", "mine"):
             store, flags = ways[name]
             took[name] = self.job(store, as_of, *flags)
-        self.spark.catalog.clearCache()
         found = {n: unequal(self.mine, self.theirs, n, as_of) for n in (*COUNTED, *EXAMPLES)}
         wrong = {n: (rows, bad) for n, (rows, bad) in found.items() if bad}
         if wrong:

@@ -240,6 +240,11 @@ METHODS: dict[str, str] = {
 """Methods in words, by the first word or the whole of their name."""
 
 
+def task(name: str) -> tuple[str, str]:
+    """What a task asks, and how; the name itself, and nothing, of one that is not known here."""
+    return TASKS.get(name, (name.replace("_", " ").capitalize(), ""))
+
+
 def method(name: str) -> str:
     """A method in words; empty for one that nobody described."""
     return METHODS.get(name) or METHODS.get(name.split(" ")[0], "")

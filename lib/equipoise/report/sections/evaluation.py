@@ -77,7 +77,7 @@ def _task(evaluation: pd.DataFrame, task: str) -> list[Block]:
     found = scores.keys(rows, task)
     if not found:
         return []
-    question, text = glossary.TASKS.get(task, (task.replace("_", " ").capitalize(), ""))
+    question, text = glossary.task(task)
     first = rows.iloc[0]
     origin = "pooled over label windows" if first["origin"] == scores.POOLED else f"label window from {first['origin']}"
     where = f"{first['split'].capitalize()}, {origin}, {plural(int(rows['n'].max()), 'user')}."

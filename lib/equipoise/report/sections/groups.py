@@ -62,9 +62,10 @@ def _figures(evaluation: pd.DataFrame, task: str) -> list[Figure]:
         dots = [scores.whisker(by_group.loc[g], best_method=None) if g in by_group.index else None for g in order]
         panels.append(Panel(method, key.label, dots, None if dots[0] is None else dots[0].value))
     lead = rows[rows["method"] == methods[0]].set_index("user_group")["value"].drop(scores.EVERYBODY, errors="ignore")
-    question = glossary.TASKS[task][0] if task in glossary.TASKS else f"{task.replace('_', ' ').capitalize()}:"
+    question = glossary.task(task)[0]
+    asked = question if question.endswith("?") else f"{question}:"
     title = (
-        f"{question} {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) to "
+        f"{asked} {key.label} of {methods[0]} runs from {number(float(lead.min()))} ({lead.idxmin()}) to "
         f"{number(float(lead.max()))} ({lead.idxmax()})"
     )
     small = [g for g in groups if sizes[g] < SMALL]
