@@ -11,6 +11,7 @@ from pyspark.sql.types import StringType
 
 from equipoise.quality.rules import BROKEN_RULES, MISSING, Limits, Rule, rules_for
 from equipoise.sources.canonical import FIELDS, Kind, blank_to_null
+from equipoise.spark.order import sortable
 
 KEYS = ("raw_user", "natural_key")
 """Trimmed already; touching them would cost a second shuffle."""
@@ -61,5 +62,6 @@ def _broken_rules(conditions: dict[Rule, Column]) -> Column:
 
 def _copies(frame: DataFrame) -> WindowSpec:
     """Rows of one natural key in an order that leaves nothing to chance: rows with the same raw and line are the same."""
+    raw = sortable(F.col("raw"), frame.schema["raw"].dataType)
     first = [F.col("_refused"), *([F.col("event_ts").asc_nulls_last()] if "event_ts" in frame.columns else [])]
-    return Window.partitionBy(*[c for c in KEYS if c in frame.columns]).orderBy(*first, "raw", "line")
+    return Window.partitionBy(*[c for c in KEYS if c in frame.columns]).orderBy(*first, raw, "line")

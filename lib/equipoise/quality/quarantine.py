@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from equipoise.sources.canonical import RowJson
@@ -26,10 +26,15 @@ def quarantine_rows(checked: DataFrame, name: str, row_json: RowJson, known_user
     )
     if known_users is not None:
         rows = rows.unionByName(_line_rows(rejected.filter("line IS NOT NULL"), known_users))
-    order = Window.orderBy("row_json", "rules")
+    order = Window.orderBy("row_json", _spoken_rules())
     return rows.select(
         F.lit(name).alias("input"), F.row_number().over(order).cast("bigint").alias("row_number"), "rules", "row_json"
     )
+
+
+def _spoken_rules() -> Column:
+    """Ids hold no blank; a list is nothing that a GPU sorts by."""
+    return F.array_join("rules", " ")
 
 
 def _line_rows(rejected: DataFrame, known_users: DataFrame) -> DataFrame:
@@ -44,7 +49,7 @@ def _line_rows(rejected: DataFrame, known_users: DataFrame) -> DataFrame:
     several_words = F.col("own_raw").rlike(BETWEEN_TOKENS)
     hidden_phrase = F.when(several_words, F.replace("line", "own_raw", "own_user")).otherwise(F.col("line"))
     numbered = lines.withColumn("line", hidden_phrase).withColumn(
-        "number", F.row_number().over(Window.orderBy("line", "rules", "own_raw"))
+        "number", F.row_number().over(Window.orderBy("line", _spoken_rules(), "own_raw"))
     )
     words = F.posexplode(F.regexp_extract_all("line", F.lit(rf"({TOKEN}|[\s\S])"), F.lit(1)))
     pieces = numbered.select("number", "own_raw", "own_user", words.alias("position", "raw_user"))
