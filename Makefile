@@ -70,13 +70,12 @@ check: setup ## Lint, types, import contract, lock file
 test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (about 20 minutes)
 	@pytest tests -m 'not slow and not gpu and not cluster' -n $(or $(WORKERS),2) --dist loadfile --durations=15 -rs
 
-test-all: setup ## What is slower: kill tests, cluster mode, the whole pipeline on other sources, GPU plan check
+test-all: setup ## What is slower: kill tests, the whole pipeline on other sources, nights of features, GPU plan check (hours; MAXFAIL=1)
 	@bash .ci/movielens.sh
 	@bash .ci/cdnow.sh
 	@bash .ci/rapids.sh
 	@bash .ci/readers.sh
-	@pytest tests/faults/test_kill.py tests/faults/test_writes.py -m slow -x --timeout 2400 -rs
-	@pytest tests --ignore tests/faults/test_kill.py --ignore tests/faults/test_writes.py -m 'slow and not gpu' -x --timeout 2400 -rs
+	@pytest tests -m 'slow and not gpu' -n $(or $(WORKERS),2) --dist loadfile --maxfail $(or $(MAXFAIL),1) --timeout 5400 --durations=0 --durations-min=20 -rs -v
 
 cluster-test: setup ## Jobs on a Spark standalone master with two workers on this machine: executors killed, a packed environment, an object store; the tables of one machine
 	@bash .ci/s3.sh
