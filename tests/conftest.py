@@ -35,9 +35,10 @@ SMALL = {
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.driver.memory": "3g",
     "spark.buffer.pageSize": "2m",  # else every broadcast of ten rows holds 64 MB
+    "spark.sql.adaptive.enabled": "false",  # as in conf/spark/local.conf
     "spark.sql.ui.retainedExecutions": "50",  # nobody looks at them, and 1,000 plans of one long session fill its heap
     "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dfile.encoding=UTF-8 "
-    f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties",
+    f"-Dlog4j2.configurationFile=file:{ROOT}/conf/spark/log4j2.properties -XX:+UseParallelGC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.databricks.delta.optimizeMetadataQuery.enabled": "false",
     "spark.ui.showConsoleProgress": "false",

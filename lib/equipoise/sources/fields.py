@@ -148,8 +148,14 @@ def _json_path(inside: Sequence[str]) -> str:
     return "$" + "".join(f"['{p}']" for p in inside)
 
 
+def _shorter_or_longer(a: str, b: str) -> bool:
+    """Whether all words of one name are in the other: qty and qty_sold."""
+    words = [set(re.findall(r"[0-9a-z]+", name.casefold())) for name in (a, b)]
+    return all(words) and (words[0] <= words[1] or words[1] <= words[0])
+
+
 def _no_column(path: str, ours: str, theirs: str, known: Sequence[str]) -> str:
     same = [k for k in known if k.casefold() == theirs.casefold()]  # other letters are another column, and no close match
-    near = same or difflib.get_close_matches(theirs, known, n=1)
+    near = same or difflib.get_close_matches(theirs, known, n=1) or [k for k in known if _shorter_or_longer(theirs, k)]
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     return f"{path}: no column {theirs!r} for our {ours}; {hint}"
