@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from delta.tables import DeltaTable
@@ -261,6 +263,11 @@ class Store:
             return ConflictError(f"{name}: another run changed this slice at the same time; wait for it, then run again")
         if (told := unreadable(error, self)) is not None:
             return told
+        if (folder := _not_writable(self.path(name))) is not None:
+            return StoreError(
+                f"{name}: {folder!r} cannot be written; expected a folder that this user may write to, on a disk that is mounted "
+                f"for writing; see to that and run again, nothing is written twice: {_cause(error)}"
+            )
         return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
 
 
@@ -300,6 +307,13 @@ def _table(name: str) -> Table:
 def _local(url: str) -> str:
     parsed = urlparse(url)
     return unquote(parsed.path) if parsed.scheme in ("", "file") else url
+
+
+def _not_writable(url: str) -> str | None:
+    """The folder in which a table lies or would lie on this machine, where this user may not write there."""
+    place = Path(_local(url))
+    there = next((p for p in (place, *place.parents) if p.exists()), None) if place.is_absolute() else None
+    return str(there) if there and not os.access(there, os.W_OK) else None
 
 
 def _cause(error: Exception) -> str:
