@@ -12,6 +12,9 @@ LOST_COMMITS = frozenset({"s3", "s3a", "s3n"})
 """Stores where Delta 4.0.1 cannot put a file only where none is (S3SingleDriverLogStore locks within one JVM): of two drivers
 that commit the same version, the later one's file takes the place of the other's, and neither is told."""
 
+WRITABLE = "expected a folder that this user may write to, on a disk that is mounted for writing"
+"""What is asked of a place that could not be written."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from equipoise.errors import ConflictError, StoreError
-from equipoise.places import is_remote, local
+from equipoise.places import WRITABLE, is_remote, local
 
 
 @contextmanager
@@ -49,8 +49,7 @@ def _held(file: Path, say: Callable[[str], None] | None = None) -> Iterator[str 
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StoreError(
-            f"the warehouse {str(file.parent.parent)!r} cannot be written: {error}; expected a folder that this user may write "
-            "to, on a disk that is mounted for writing; nothing was read or written"
+            f"the warehouse {str(file.parent.parent)!r} cannot be written: {error}; {WRITABLE}; nothing was read or written"
         ) from error
     try:
         try:

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.storagelevel import StorageLevel
 
 from equipoise.errors import ConflictError, ContractError, StoreError
+from equipoise.places import WRITABLE, is_remote, local
 from equipoise.store import log
 from equipoise.store.contract import Only, check_rows, conform
 from equipoise.store.damage import causes, check_sidecars, unreadable
@@ -265,8 +266,8 @@ class Store:
             return told
         if (folder := _not_writable(self.path(name))) is not None:
             return StoreError(
-                f"{name}: {folder!r} cannot be written; expected a folder that this user may write to, on a disk that is mounted "
-                f"for writing; see to that and run again, nothing is written twice: {_cause(error)}"
+                f"{name}: {folder!r} cannot be written; {WRITABLE}; see to that and run again, nothing is written twice: "
+                f"{_cause(error)}"
             )
         return StoreError(f"{name}: the write failed; run again, nothing is written twice: {_cause(error)}")
 
@@ -309,11 +310,13 @@ def _local(url: str) -> str:
     return unquote(parsed.path) if parsed.scheme in ("", "file") else url
 
 
-def _not_writable(url: str) -> str | None:
+def _not_writable(path: str) -> str | None:
     """The folder in which a table lies or would lie on this machine, where this user may not write there."""
-    place = Path(_local(url))
-    there = next((p for p in (place, *place.parents) if p.exists()), None) if place.is_absolute() else None
-    return str(there) if there and not os.access(there, os.W_OK) else None
+    if is_remote(path):
+        return None
+    place = Path(local(path))
+    there = next(p for p in (place, *place.parents) if p.exists())
+    return None if os.access(there, os.W_OK) else str(there)
 
 
 def _cause(error: Exception) -> str:
