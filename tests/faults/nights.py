@@ -84,7 +84,7 @@ def write(store: Store, spark: SparkSession, night: int, rows: int) -> None:
     store.upsert(frame(spark, ITEMS, night, rows), ITEMS)
     store.replace(frame(spark, SPEC, night, rows), SPEC, {}, **told)
     if night % 5 == 4:
-        room.compact(spark, store.path(SEQUENCES), 2**20)
+        room.compact(spark, store.path(METRICS), 2**20)  # every night left a file of its own there
     versions = {name: store.version(name) or 0 for name in VIEWED}
     store.create("ops.published")
     shown = latest(with_earlier(store.read("ops.published"), versions, day(night)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -91,7 +92,7 @@ def _sessions(world: World, shelves: Shelves, user: dict[str, Any], rng: np.rand
     for number in range(int(rng.poisson(user["sessions_per_day"] * world.days))):
         second = int(np.clip(rng.normal(19.0, 2.5), 0.0, 23.0) * 3600)
         start = datetime.combine(world.start, time()) + timedelta(days=int(rng.integers(0, world.days)), seconds=second)
-        visit, channel = f"{user['raw_user']}/{number}", CHANNELS[int(rng.random() < 0.4)]
+        visit, channel = _visit_id(world, user, number), CHANNELS[int(rng.random() < 0.4)]
         picked = _picked(shelves, user, taste_on(user, start), 1 + int(rng.poisson(2.0)), rng)
         if rng.random() < P_SEARCH:
             rows.append(_row("search", start, basket_id=visit, channel=channel, text=str(shelves.category[picked[0]])))
@@ -99,6 +100,11 @@ def _sessions(world: World, shelves: Shelves, user: dict[str, Any], rng: np.rand
             seen = start + timedelta(seconds=30 + 120 * step)
             rows += _view(shelves, int(item), seen, visit, channel, user["p_buy"], rng)
     return rows
+
+
+def _visit_id(world: World, user: dict[str, Any], number: int) -> str:
+    """Says nothing of whose visit it is: basket ids are kept as they come, beside pseudonyms."""
+    return hashlib.md5(f"{world.seed}/{user['number']}/{number}".encode(), usedforsecurity=False).hexdigest()[:16]
 
 
 def _picked(shelves: Shelves, user: dict[str, Any], taste: dict[str, float], n: int, rng: np.random.Generator) -> Indices:

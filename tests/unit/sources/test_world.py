@@ -107,3 +107,11 @@ def test_each_type_brings_its_columns(made: tuple[pd.DataFrame, pd.DataFrame, pd
     assert "text" in filled["search"] and "item_id" not in filled["search"]
     assert "campaign_id" in filled["redeem"] and "item_id" not in filled["redeem"]
     assert Counter(events["number"][events["raw_user"] == "user-000007"]).most_common(1)[0][1] == 1, "the natural key"
+
+
+def test_only_the_user_column_says_whose_event_it_is(made: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
+    events = made[2]
+    held = {c for c in events.columns if events[c].astype(str).str.contains("user-", regex=False).any()}
+    assert held == {"raw_user"}
+    visits = events.dropna(subset="basket_id").groupby("basket_id")["raw_user"].nunique()
+    assert len(visits) > 100 and visits.max() == 1
