@@ -69,3 +69,21 @@ def store(spark: SparkSession, tmp_path: Path) -> Store:
     from equipoise.store import Store
 
     return Store(spark, str(tmp_path / "warehouse"))
+
+
+FAULTS, KILLS, PLANS = "faults", "kills", "plans on a GPU"
+SAID = {
+    FAULTS: "| fault | times | rows lost | rows doubled | readers saw half a night | what is said |\n|---|---|---|---|---|---|",
+    KILLS: "| job | killed after | of its run | rerun |\n|---|---|---|---|",
+    PLANS: "",
+}
+"""What tests record under these names is printed at the end, below these lines."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Also what was recorded in another process, whose output is shown of failures alone."""
+    reports = [r for of in terminalreporter.stats.values() for r in of if isinstance(r, pytest.TestReport) and r.when == "call"]
+    for title, head in SAID.items():
+        if lines := [str(value) for r in reports for name, value in r.user_properties if name == title]:
+            terminalreporter.section(title)
+            terminalreporter.write_line("\n".join([head, *lines] if head else lines))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.conftest import KILLS
 from tests.pipeline import JOBS, SMALL, differences, must, submit
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
 @pytest.mark.parametrize("moment", range(MOMENTS))
 @pytest.mark.parametrize("job", KILLED)
 def test_a_killed_job_run_again_leaves_the_tables_of_an_unkilled_run(
-    spark: SparkSession, reference: Reference, job: str, moment: int, tmp_path: Path
+    spark: SparkSession,
+    reference: Reference,
+    job: str,
+    moment: int,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     # The later half of a run is where tables are written; a kill before the first write proves little.
     share = random.Random(f"{job}{moment}").uniform(0.4, 0.95)
@@ -63,4 +69,4 @@ def test_a_killed_job_run_again_leaves_the_tables_of_an_unkilled_run(
     again = must(submit(job, warehouse, *SMALL))
     assert differences(spark, warehouse, reference.after[job]) == []
     said = "skipped" if "skipped: run" in again.output else "ran"
-    print(f"{job}: killed after {killed.seconds:.1f} s ({share:.0%}), exit {killed.code}; rerun {said}")  # noqa: T201
+    record_property(KILLS, f"| {job} | {killed.seconds:.1f} s | {share:.0%} | {said} |")

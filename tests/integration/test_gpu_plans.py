@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from equipoise.spark.plan_check import PlanReport, by_job, told
+from tests.conftest import PLANS
 from tests.pipeline import JOBS, ROOT, environment
 
 pytestmark = pytest.mark.slow
@@ -20,7 +22,7 @@ LEAST_SHARE = 0.95
 
 
 @pytest.mark.skipif(not JAR.exists(), reason="the RAPIDS jar is not in .jars/; make gpu-check fetches it")
-def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
+def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     out = tmp_path / "plans.json"
     line = ["spark-submit", "--properties-file", "conf/spark/explain.conf", "--load-spark-defaults", "--driver-memory", "3g"]
     line += ["--conf", "spark.sql.shuffle.partitions=2"]
@@ -39,7 +41,7 @@ def test_no_plan_falls_back_outside_the_allow_list(tmp_path: Path) -> None:
         PlanReport(r["name"], r["operators"], r["on_gpu"], tuple(r["fallbacks"]))
         for r in json.loads(out.read_text(encoding="utf-8"))
     ]
-    print(told(plans, allowed))  # noqa: T201
+    record_property(PLANS, told(plans, allowed))
     checked = by_job(plans)
     assert len(checked) >= len(JOBS), "every job is heard"
     assert {j.name: j.violations(allowed) for j in checked if j.violations(allowed)} == {}

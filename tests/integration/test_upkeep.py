@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from delta.exceptions import ConcurrentDeleteReadException
 from jobs.maintain_tables import JOB
 from jobs.maintain_tables import run as body
 from pyspark.sql import DataFrame, Row, SparkSession
@@ -83,6 +84,25 @@ def test_files_are_joined_and_old_ones_go_but_no_job_runs_again(spark: SparkSess
     assert put(mine, sequences(spark, 40), "second"), "the slice is still known to hold this fingerprint"
     again = upkeep(mine)[NAME]
     assert again["version_before"] == again["version_after"] and again["files_deleted"] == 0
+
+
+def test_a_table_that_another_run_changes_meanwhile_is_left_to_the_next_upkeep(
+    mine: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql = SparkSession.sql
+
+    def refusing(spark: SparkSession, text: str) -> DataFrame:
+        if text.startswith("OPTIMIZE"):
+            raise ConcurrentDeleteReadException("DELTA_CONCURRENT_DELETE_READ")
+        return sql(spark, text)
+
+    older(mine, 200)
+    monkeypatch.setattr(SparkSession, "sql", refusing)
+    told = upkeep(mine)[NAME]
+    assert told["live_files_after"] == 12 and told["files_deleted"] == 12, "what was replaced before goes all the same"
+    assert f"{NAME}: another run changed it while its files were being joined" in capsys.readouterr().err
+    monkeypatch.setattr(SparkSession, "sql", sql)
+    assert upkeep(mine)[NAME]["live_files_after"] == 1
 
 
 @pytest.mark.parametrize("who", ["the views", pytest.param("training", marks=pytest.mark.slow)])

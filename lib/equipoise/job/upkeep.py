@@ -94,8 +94,9 @@ class Upkeep:
         files, small = upkeep.live_files(spark, path), int(s.small_file_mb * 2**20)
         live = files.count()
         if not s.dry_run:
-            if name not in LAID_OUT and upkeep.scattered(files, small, s.most_small_files):
-                upkeep.compact(spark, path, small)
+            joins = name not in LAID_OUT and upkeep.scattered(files, small, s.most_small_files)
+            if joins and not upkeep.compact(spark, path, small):
+                self.ctx.say(f"{name}: another run changed it while its files were being joined; the next upkeep joins them")
             upkeep.keep_removed(spark, path, self.retention)
         held = "; ".join(self._held(path, needed)) or None
         deleted = 0 if held else upkeep.vacuum(spark, path, self.retention, dry_run=s.dry_run)

@@ -13,6 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from equipoise.store import log
+from equipoise.store.store import is_conflict
 
 SMALLEST = "spark.databricks.delta.optimize.minFileSize"
 RETENTION = "delta.deletedFileRetentionDuration"
@@ -41,10 +42,19 @@ def scattered(files: DataFrame, small_bytes: int, most: int) -> bool:
     return not counted.filter(F.col("count") > most).isEmpty()
 
 
-def compact(spark: SparkSession, path: str, small_bytes: int) -> None:
-    """Joins the files of each partition that are smaller than `small_bytes`; the rows stay the same, the version rises."""
-    with _setting(spark, SMALLEST, str(small_bytes)):
-        spark.sql(f"OPTIMIZE delta.`{path}`").collect()
+def compact(spark: SparkSession, path: str, small_bytes: int) -> bool:
+    """Joins the files of each partition that are smaller than `small_bytes`; the rows stay the same, the version rises.
+
+    False where another run changed the table meanwhile: its write stands, and the files are left for the next upkeep.
+    """
+    try:
+        with _setting(spark, SMALLEST, str(small_bytes)):
+            spark.sql(f"OPTIMIZE delta.`{path}`").collect()
+    except Exception as error:  # Spark's errors have no common class
+        if not is_conflict(error):
+            raise
+        return False
+    return True
 
 
 def replaced_at(spark: SparkSession, path: str, version: int) -> datetime | None:
