@@ -67,7 +67,7 @@ rollback: setup ## CURRENT goes back to the model before it, or to TO=MODEL_ID; 
 check: setup ## Lint, types, import contract, lock file
 	@bash .ci/check.sh
 
-test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (20 to 30 minutes)
+test: setup check ## Set-up, checks, unit and integration tests on WORKERS=2 processes (about half an hour)
 	@pytest tests -m 'not slow and not gpu and not cluster' -n $(or $(WORKERS),2) --dist loadfile --durations=15 -rs
 
 test-all: setup ## What is slower: kill tests, the whole pipeline on other sources, nights of features, GPU plan check (hours; MAXFAIL=1)

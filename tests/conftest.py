@@ -73,9 +73,12 @@ def store(spark: SparkSession, tmp_path: Path) -> Store:
 
 FAULTS, KILLS, PLANS = "faults", "kills", "plans on a GPU"
 SAID = {
-    FAULTS: "| fault | times | rows lost | rows doubled | readers saw half a night | what is said |\n|---|---|---|---|---|---|",
-    KILLS: "| job | killed after | of its run | rerun |\n|---|---|---|---|",
-    PLANS: "",
+    FAULTS: (
+        "| fault | times | rows lost | rows doubled | readers saw half a night | what is said |",
+        "|---|---|---|---|---|---|",
+    ),
+    KILLS: ("| job | killed after | of its run | rerun |", "|---|---|---|---|"),
+    PLANS: (),
 }
 """What tests record under these names is printed at the end, below these lines."""
 
@@ -86,4 +89,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for title, head in SAID.items():
         if lines := [str(value) for r in reports for name, value in r.user_properties if name == title]:
             terminalreporter.section(title)
-            terminalreporter.write_line("\n".join([head, *lines] if head else lines))
+            terminalreporter.write_line("\n".join([*head, *lines]))
